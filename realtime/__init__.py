@@ -1,0 +1,12 @@
+"""The live program: from a volume to the sound that follows from it.
+
+messages, errors, ports, config   values, errors, swap points, settings
+bundle                            what training hands over: manifest, ONNX, voxels, reference
+scoring                           identification accuracy and its chance band
+preprocessing/                    align, sample the decoder's voxels, remove drift, z-score; numba
+decoding/                         ONNX decoder, evidence over a trial, posterior and confidence
+music/                            catalogue, selection, synthesis
+playback/                         ring, mixer, safety chain, sinks, in a process of its own
+session/                          journal, record, the pure core and its asyncio shell
+bus, app                          MQTT; the composition root
+"""

@@ -1,0 +1,109 @@
+"""Values that pass between the stages of the live program."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """Identity of a music embedding: two vectors may be compared only when all three agree.
+
+    Attributes
+    ----------
+    name : str
+        For people, such as "logmel-pca".
+    dim : int
+        Length of a vector.
+    sha256 : str
+        Of everything that defines the map from audio to vector.
+    """
+
+    name: str
+    dim: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} (dim {self.dim}, sha256 {self.sha256[:8]})"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One piece of music that can be played.
+
+    Attributes
+    ----------
+    clip_id : str
+        Unique in its catalogue.
+    path : Path
+        Audio file (WAV, FLAC or OGG).
+    genre : str
+        Label; "" when unknown.
+    duration_s : float
+        Length of the audio.
+    bpm : float
+        Tempo; 0 when unknown.
+    first_beat_s : float
+        Time of the first downbeat.
+    gain_db : float
+        What brings the file to the catalogue's loudness.
+    sha256 : str
+        Of the audio file.
+    """
+
+    clip_id: str
+    path: Path
+    genre: str = ""
+    duration_s: float = 0.0
+    bpm: float = 0.0
+    first_beat_s: float = 0.0
+    gain_db: float = 0.0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A clip found in a catalogue, with its centred cosine similarity to the query."""
+
+    clip: Clip
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the volumes of the present trial say so far.
+
+    Attributes
+    ----------
+    trial : int
+        Number of the trial in the run, from 0; -1 before the first.
+    n_volumes : int
+        Usable volumes that went into it.
+    embedding : float32 array of shape (dim,)
+        Decoded from the mean of the trial's features.
+    """
+
+    trial: int
+    n_volumes: int
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cue:
+    """An instruction to the player: from the next beat on, play this clip.
+
+    Attributes
+    ----------
+    number : int
+        Counts the cues of a session, from 0.
+    volume_index : int
+        The volume whose decision this is.
+    clip_id : str
+        What to play; "" fades to silence.
+    """
+
+    number: int
+    volume_index: int
+    clip_id: str

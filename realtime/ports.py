@@ -1,0 +1,126 @@
+"""The swap points of the live program, on one page.
+
+Adding an implementation is one file, one line in `realtime.app` and one line in
+`tests/test_ports.py`, whose conformance suite says when it is done. The bridge's own
+swap point, `VolumeSource`, lives with the bridge and is named here too.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.messages import Clip, EmbeddingSpace, Match
+from scanner_bridge.ports import VolumeSource
+
+__all__ = ["AudioSink", "Decoder", "Embedder", "MessageBus", "MusicIndex", "SinkStats", "VolumeSource"]
+
+
+class Embedder(Protocol):
+    """Audio to a vector of one embedding space."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space its vectors live in."""
+        ...
+
+    def embed(self, audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """Vector of shape (dim,) for mono audio of shape (n_samples,) in [-1, 1]."""
+        ...
+
+
+class Decoder(Protocol):
+    """Features to an embedding. Synchronous and deterministic; must answer within 20 ms."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space it predicts in."""
+        ...
+
+    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embedding of shape (dim,) for finite features of shape (n_voxels,)."""
+        ...
+
+
+class MusicIndex(Protocol):
+    """Nearest clips in one embedding space. Synchronous; must answer within 20 ms."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space its clips are embedded in."""
+        ...
+
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """All clips, in the order of the rows that `similarities` returns."""
+        ...
+
+    def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centred cosine of shape (n_clips,) to a finite embedding of shape (dim,)."""
+        ...
+
+    def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
+        """The n best clips, best first, ties by clip id."""
+        ...
+
+
+@dataclass(frozen=True)
+class SinkStats:
+    """What a sink counted since it opened.
+
+    Attributes
+    ----------
+    frames_played : int
+        Frames that left the ring, silence of underruns included.
+    underruns : int
+        Times the ring was empty when the clock asked for a block.
+    peak : float
+        Largest absolute sample that left, full scale 1.
+    """
+
+    frames_played: int
+    underruns: int
+    peak: float
+
+
+class AudioSink(Protocol):
+    """The end of the sound's way. `write` blocks while the ring is full: that is the clock.
+
+    Frames leave at the sample rate whether or not `write` is called; what is missing is
+    silence and an underrun. Samples are float32 in [-1, 1], shape (n_frames, 2).
+    """
+
+    @property
+    def rate_hz(self) -> int:
+        """Frames per second."""
+        ...
+
+    def write(self, block: NDArray[np.float32]) -> None:
+        """Queue a block; returns when it is in the ring."""
+        ...
+
+    def time_of_frame(self, frame: int) -> float:
+        """Monotonic time at which this frame (counted from 0 over all writes) leaves the ring."""
+        ...
+
+    def stats(self) -> SinkStats:
+        """Counters so far."""
+        ...
+
+    def close(self) -> None:
+        """Play out what is queued, then stop; may be called twice."""
+        ...
+
+
+class MessageBus(Protocol):
+    """Control in, status out. Never the record of truth: losing it loses no data."""
+
+    def publish(self, topic: str, payload: dict[str, Any], *, retain: bool = False) -> None:
+        """Send soon, or drop the oldest status when the broker is away; never blocks."""
+        ...
+
+    def commands(self) -> AsyncIterator[dict[str, Any]]:
+        """Operator commands as they come."""
+        ...

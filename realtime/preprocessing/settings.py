@@ -1,0 +1,43 @@
+"""Settings of the preprocessor: what a bundle stores, so that live and training agree."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PreprocessorSettings:
+    """How volumes become features.
+
+    Attributes
+    ----------
+    tr_s : float
+        Repetition time.
+    drift_tau_s : float
+        Time constant of the running mean and variance (exponential, causal).
+    settle_s : float
+        Length of the run's start that is aligned but gives no features (T1 transient).
+    censor_fd_mm : float
+        Framewise displacement above which a volume does not update mean and variance.
+    alignment_fwhm_mm : float
+        Gaussian smoothing applied for the estimate of motion only.
+    alignment_points : int
+        Off-grid sample points of the motion estimate.
+    max_iterations : int
+        Gauss-Newton steps per volume.
+    stop_mm : float
+        A step that moves the head's surface less than this ends the iteration.
+    scale_prior_s : float
+        How much scanning the seeded standard deviation counts for against the run's own.
+    seed : int
+        Of the jittered sample points.
+    """
+
+    tr_s: float = 1.5
+    drift_tau_s: float = 120.0
+    settle_s: float = 6.0
+    censor_fd_mm: float = 0.5
+    alignment_fwhm_mm: float = 5.0
+    alignment_points: int = 8000
+    max_iterations: int = 12
+    stop_mm: float = 0.003
+    scale_prior_s: float = 60.0
+    seed: int = 0

@@ -1,0 +1,110 @@
+"""What travels from the scanner to the live program: RunHeader, Volume, RunEnd."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIRE_DTYPES = ("<i2", "<u2", "<i4", "<u4", "<f4", "<f8", "|u1", "|i1")
+"""The closed set of voxel types that may cross the wire (numpy type strings, little-endian)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunHeader:
+    """What is known of a run before its first volume.
+
+    Attributes
+    ----------
+    run_id : str
+        Unique for every attempt at a run; a restarted scan is a new run.
+    shape : tuple of int
+        (nx, ny, nz) of every volume.
+    dtype : str
+        One of `WIRE_DTYPES`: the type of the voxels as acquired.
+    affine : float64 array of shape (4, 4)
+        Voxel index to millimetres, RAS+ (nibabel's convention).
+    tr_s : float
+        Repetition time.
+    n_volumes : int or None
+        How many volumes the protocol announces; None when the scanner does not say.
+    slice_times_s : tuple of float or None
+        Acquisition time of each slice after the volume's start, when known.
+    source : str
+        Where the volumes come from, for people; never a patient's name.
+    clock_id : str
+        Names the monotonic clock that `start_s` and `Volume.due_s` were read from (host boot id).
+    start_s : float
+        Monotonic time at which the run's first volume began.
+    """
+
+    run_id: str
+    shape: tuple[int, int, int]
+    dtype: str
+    affine: NDArray[np.float64]
+    tr_s: float
+    n_volumes: int | None = None
+    slice_times_s: tuple[float, ...] | None = None
+    source: str = ""
+    clock_id: str = ""
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One image of the run, as acquired.
+
+    Attributes
+    ----------
+    index : int
+        Number of the volume in its run, from 0, taken from the image's own header,
+        never from arrival order or a file name.
+    data : array of shape (nx, ny, nz)
+        Voxels in their own dtype; stored values, before `slope` and `inter`.
+    affine : float64 array of shape (4, 4)
+        Voxel index to millimetres, RAS+.
+    tr_s : float
+        Repetition time.
+    run_id : str
+        The run it belongs to.
+    due_s : float
+        Monotonic time (clock of `RunHeader.clock_id`) at which the scanner completes this
+        volume: the start of every latency figure. NaN when unknown.
+    slope, inter : float
+        Scanner units = slope × stored value + inter.
+    """
+
+    index: int
+    data: NDArray[Any]
+    affine: NDArray[np.float64]
+    tr_s: float
+    run_id: str = ""
+    due_s: float = float("nan")
+    slope: float = 1.0
+    inter: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """The run is over.
+
+    Attributes
+    ----------
+    run_id : str
+        The run that ended.
+    n_volumes : int
+        How many volumes the bridge sent.
+    status : {"complete", "aborted"}
+        Whether the run reached its announced length.
+    reason : str
+        A sentence for people when it did not.
+    """
+
+    run_id: str
+    n_volumes: int
+    status: Literal["complete", "aborted"] = "complete"
+    reason: str = ""
+
+
+Message = RunHeader | Volume | RunEnd
+"""What the wire carries."""
