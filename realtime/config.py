@@ -1,0 +1,158 @@
+"""Settings of the live program: TOML in, frozen dataclasses out, every problem named at once.
+
+Paths in a file are relative to the folder the program is started in, as they would be on the
+command line.
+"""
+
+import difflib
+import tomllib
+import types
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from realtime.errors import ConfigError
+from realtime.music.selection import SelectionSettings
+from realtime.playback.settings import PlaybackSettings
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Where the scanner bridge delivers.
+
+    Attributes
+    ----------
+    endpoint : str
+        ZeroMQ endpoint to bind; beyond loopback only with keys.
+    server_key : Path or None
+        CURVE secret key file of this side (mode 0600).
+    client_keys : Path or None
+        Folder with the public keys of the bridges that may connect.
+    stale_after_volumes : int
+        Silence of this many repetition times fades the music until volumes come again.
+    """
+
+    endpoint: str = "tcp://127.0.0.1:5577"
+    server_key: Path | None = None
+    client_keys: Path | None = None
+    stale_after_volumes: int = 5
+
+
+@dataclass(frozen=True)
+class BusSettings:
+    """MQTT: control in, status out.
+
+    Attributes
+    ----------
+    broker : str
+        "mqtt://host:port", "embedded" for a broker inside the program, "" for none.
+    """
+
+    broker: str = ""
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """One live session.
+
+    Attributes
+    ----------
+    bundle : Path
+        Folder that `innerear train` made.
+    catalogue : Path
+        Folder that `innerear corpus` made, in the bundle's embedding space.
+    session : Path
+        Folder for everything this session records; begun, or resumed after a crash.
+    events : Path or None
+        BIDS events file with the trial onsets; None when trials are marked over the bus.
+    bridge, selection, playback, bus
+        See there.
+    """
+
+    bundle: Path
+    catalogue: Path
+    session: Path
+    events: Path | None = None
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    playback: PlaybackSettings = field(default_factory=PlaybackSettings)
+    bus: BusSettings = field(default_factory=BusSettings)
+
+
+def load_settings(path: Path, kind: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:
+    """Read a TOML file into the frozen dataclass `kind`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type
+        A frozen dataclass, possibly nested.
+    overrides : dict, optional
+        Values of the command line; a dotted key ("playback.sink") reaches into a table. None
+        values are left out.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is not TOML, or has unknown keys, missing keys or wrong values;
+        all of them are named.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"settings {path} cannot be read ({exc.strerror}); name an existing file") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"settings {path} are not TOML: {exc}; correct that line") from exc
+    return make_settings(kind, document, overrides or {}, str(path))
+
+
+def make_settings(kind: type[Settings], document: dict[str, Any], overrides: dict[str, Any], origin: str) -> Settings:
+    """Settings from a document and the command line's overrides; see `load_settings`."""
+    for key, value in overrides.items():
+        if value is not None:
+            _place(document, key.split("."), value)
+    problems = _unknown_keys(kind, document, "")
+    try:
+        settings = TypeAdapter(kind).validate_python(document)
+    except ValidationError as exc:
+        problems += [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}, got {_short(error['input'])}"
+                     for error in exc.errors()]
+    if problems:
+        raise ConfigError(f"settings {origin}: " + "; ".join(problems))
+    return settings
+
+
+def _place(document: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        document = document.setdefault(key, {})
+    document[keys[-1]] = value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _unknown_keys(kind: type, document: dict[str, Any], prefix: str) -> list[str]:
+    known = {item.name for item in fields(kind)}
+    hints = get_type_hints(kind)
+    problems = []
+    for key, value in document.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(sorted(known))}"
+            problems.append(f"unknown key {prefix + key!r}{hint}")
+        elif (table := _table_type(hints[key])) is not None and isinstance(value, dict):
+            problems += _unknown_keys(table, value, f"{prefix}{key}.")
+    return problems
+
+
+def _table_type(hint: Any) -> type | None:
+    """The dataclass a key's value is a table for, if it is."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((option for option in options if is_dataclass(option) and isinstance(option, type)), None)

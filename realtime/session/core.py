@@ -1,0 +1,348 @@
+"""The pure core of a live session: volumes and events in, documents and cues out.
+
+It reads no clock, does no I/O and draws no random number, so that feeding it the journal again
+gives the same documents, byte for byte: that is resuming after a crash, and that is replay.
+"""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.bundle import Bundle
+from realtime.decoding.evidence import Schedule, TrialEvidence
+from realtime.decoding.posterior import Posterior, posterior
+from realtime.errors import EventsError, VolumeError
+from realtime.messages import Cue, Evidence
+from realtime.music.selection import Decision, SelectionSettings, SelectionState, select
+from realtime.ports import Decoder, MusicIndex
+from realtime.preprocessing import PreprocessedVolume, Preprocessor
+from realtime.session.events import Event
+from realtime.session.record import Document
+from scanner_bridge.volume import RunHeader, Volume
+
+Status = Literal["OK", "SETTLING", "CENSORED", "GAP", "REJECTED"]
+N_SHOWN = 5
+MAX_JUMP = 1000
+"""An index further ahead than this is a damaged header, not a gap: nothing is advanced for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Percept:
+    """What one volume index brought, before any decision.
+
+    Attributes
+    ----------
+    volume_index : int
+        Of this volume.
+    status : {"OK", "SETTLING", "CENSORED", "GAP", "REJECTED"}
+        GAP: it never came; REJECTED: it came and cannot be used; CENSORED: moved too much to be
+        trusted; SETTLING: the run's first volumes, before the signal is steady.
+    reason : str
+        A sentence for GAP and REJECTED.
+    preprocessed : PreprocessedVolume or None
+        None for GAP and REJECTED.
+    evidence : Evidence or None
+        Of the trial so far; None while there is none.
+    """
+
+    volume_index: int
+    status: Status
+    reason: str = ""
+    preprocessed: PreprocessedVolume | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The decision for one volume index.
+
+    Attributes
+    ----------
+    percept : Percept
+        What it rests on.
+    posterior : Posterior or None
+        Over the clips of the catalogue; None without evidence.
+    decision : Decision
+        Of the selection policy.
+    cue : Cue or None
+        For the player, when something changes.
+    document : dict
+        The step as the record keeps it.
+    """
+
+    percept: Percept
+    posterior: Posterior | None
+    decision: Decision
+    cue: Cue | None
+    document: Document
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What an event leads to: documents for the record, perhaps a cue for the player."""
+
+    documents: tuple[Document, ...]
+    cue: Cue | None = None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a volume that arrived leads to.
+
+    Attributes
+    ----------
+    percepts : tuple of Percept
+        In order of index: gaps before it, then the volume; empty when it may not be used.
+    documents : tuple of dict
+        Notes about volumes that came late, twice, or twice with different voxels.
+    """
+
+    percepts: tuple[Percept, ...] = ()
+    documents: tuple[Document, ...] = ()
+
+
+@dataclass
+class Counts:
+    """Running totals, for the summary and the operator."""
+
+    volumes: int = 0
+    gaps: int = 0
+    rejected: int = 0
+    censored: int = 0
+    duplicates: int = 0
+    late: int = 0
+    cues: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the core is made of; see `realtime.app` for who makes it."""
+
+    bundle: Bundle
+    decoder: Decoder
+    index: MusicIndex
+    events: tuple[Event, ...] = ()
+    events_name: str = ""
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+
+    def schedule(self) -> Schedule:
+        """When the trials of the events begin; marks add to it at run time."""
+        manifest = self.bundle.manifest
+        return Schedule.from_onsets([event.onset_s for event in self.events], manifest.preprocessing.tr_s,
+                                    manifest.lag_volumes, manifest.window_volumes)
+
+
+class LiveCore:
+    """Folds volumes and events into decisions, in the order they are given."""
+
+    def __init__(self, header: RunHeader, parts: Parts) -> None:
+        manifest, bundle = parts.bundle.manifest, parts.bundle
+        self._header, self._parts = header, parts
+        self._preprocessor = Preprocessor(bundle.reference, bundle.affine, bundle.voxels, manifest.preprocessing,
+                                          bundle.feature_scale)
+        self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
+        self._allowed = np.array([clip.clip_id not in parts.selection.excluded for clip in parts.index.clips])
+        self._selection = SelectionState()
+        self._quiet = ""
+        self._next_index = 0
+        self._checksums: dict[int, int] = {}
+        self.counts = Counts()
+
+    @property
+    def next_index(self) -> int:
+        """The volume index that should come next."""
+        return self._next_index
+
+    @property
+    def playing(self) -> str:
+        """Clip id of what plays by the core's decision; "" for silence."""
+        row = self._selection.playing
+        return self._parts.index.clips[row].clip_id if row >= 0 else ""
+
+    def perceive(self, volume: Volume) -> Intake:
+        """Preprocess and decode a volume that arrived; indices that were skipped become gaps.
+
+        A volume that cannot be used never raises: it becomes a REJECTED percept. One whose
+        index was passed already is noted and not fed: the filters only ever move forward.
+        """
+        checksum = int(google_crc32c.value(np.ascontiguousarray(volume.data.T).tobytes()))
+        if volume.index < self._next_index:
+            return self._passed(volume.index, checksum)
+        if volume.index - self._next_index > MAX_JUMP:
+            text = f"volume {volume.index} is {volume.index - self._next_index} ahead of the last; not used"
+            self.counts.rejected += 1
+            return Intake(documents=({"doc": "note", "volume": volume.index, "text": text},))
+        gaps = tuple(self._missing(index) for index in range(self._next_index, volume.index))
+        self._checksums[volume.index] = checksum
+        self._next_index = volume.index + 1
+        return Intake((*gaps, self._use(volume)))
+
+    def reject(self, reason: str) -> Percept:
+        """The next volume came, but its bytes could not be read."""
+        index = self._next_index
+        self._next_index += 1
+        return self._rejected(index, reason)
+
+    def finish(self, n_volumes: int) -> tuple[Percept, ...]:
+        """Gaps for volumes that the bridge says it sent or skipped at the end and that never came."""
+        missing = tuple(self._missing(index) for index in range(self._next_index, n_volumes))
+        self._next_index = max(self._next_index, n_volumes)
+        return missing
+
+    def _passed(self, index: int, checksum: int) -> Intake:
+        known = self._checksums.get(index)
+        if known == checksum:
+            self.counts.duplicates += 1
+            what = "came twice; the second was dropped"
+        elif known is None:
+            self.counts.late += 1
+            what = "came after later ones; kept in the journal, not used"
+        else:
+            self.counts.rejected += 1
+            what = "came twice with different voxels; both are in the journal, the first was used"
+        return Intake(documents=({"doc": "note", "volume": index, "text": f"volume {index} {what}"},))
+
+    def _missing(self, index: int) -> Percept:
+        self.counts.gaps += 1
+        self._preprocessor.skip()
+        evidence = self._evidence.push(index, None, usable=False)
+        return Percept(index, "GAP", f"volume {index} never came", None, evidence)
+
+    def _rejected(self, index: int, reason: str) -> Percept:
+        self.counts.rejected += 1
+        self._preprocessor.skip()
+        return Percept(index, "REJECTED", reason, None, self._evidence.push(index, None, usable=False))
+
+    def _use(self, volume: Volume) -> Percept:
+        try:
+            check_volume(volume, self._header)
+        except VolumeError as exc:
+            return self._rejected(volume.index, str(exc))
+        self.counts.volumes += 1
+        data = volume.data if (volume.slope, volume.inter) == (1.0, 0.0) else (
+            volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter))
+        result = self._preprocessor.push(data, affine=volume.affine)
+        usable = result.ready and not result.censored
+        self.counts.censored += int(result.censored)
+        status: Status = "SETTLING" if not result.ready else "CENSORED" if result.censored else "OK"
+        evidence = self._evidence.push(volume.index, result.features, usable)
+        return Percept(volume.index, status, "", result, evidence)
+
+    def decide(self, percept: Percept) -> Step:
+        """Choose what plays, given what was perceived."""
+        belief = None
+        if percept.evidence is not None and percept.evidence.n_volumes:
+            similarities = self._parts.index.similarities(percept.evidence.embedding)
+            belief = posterior(similarities, self._parts.index.clips, self._parts.bundle.manifest.posterior_scale,
+                               percept.evidence.n_volumes)
+        decision = self._choose(percept, belief)
+        before, self._selection = self._selection, decision.state
+        cue = self._cue(percept.volume_index) if decision.state.playing != before.playing else None
+        return Step(percept, belief, decision, cue, self._step_document(percept, belief, decision))
+
+    def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
+        if self._quiet:
+            return Decision("hold", self._selection, self._quiet)
+        if belief is None:
+            return Decision("hold", self._selection, "no evidence yet")
+        if percept.status != "OK":
+            return Decision("hold", self._selection, f"volume is {percept.status}")
+        return select(self._selection, belief.similarities.astype(np.float32), belief.confidence, percept.volume_index,
+                      self._header.tr_s, self._parts.selection, self._allowed)
+
+    def event(self, name: str, text: str = "", value: float | None = None) -> Reaction:
+        """Something happened between volumes: an operator's command, a mark, a stall.
+
+        `mark` opens a trial at the next volume; `pause` and `stale` silence the music and hold
+        all decisions until `resume` or `fresh`. Every event is documented.
+        """
+        document: Document = {"doc": "event", "before_volume": self._next_index, "name": name, "text": text}
+        if value is not None:
+            document["value"] = value
+        cue = None
+        if name == "mark":
+            document["text"] = self._mark(text)
+        elif name in ("pause", "stale"):
+            self._quiet = "paused" if name == "pause" else "no volumes are coming"
+            cue = self._silence()
+        elif name in ("resume", "fresh"):
+            self._quiet = ""
+        return Reaction((document,), cue)
+
+    def _mark(self, text: str) -> str:
+        try:
+            self._evidence.mark(self._next_index)
+        except EventsError as exc:
+            return f"{text} (not opened: {exc})"
+        return text
+
+    def _silence(self) -> Cue | None:
+        if self._selection.playing < 0:
+            return None
+        self._selection = SelectionState(self._selection.similarities, -1, self._next_index)
+        return self._cue(self._next_index)
+
+    def _cue(self, volume_index: int) -> Cue:
+        cue = Cue(self.counts.cues, volume_index, self.playing)
+        self.counts.cues += 1
+        return cue
+
+    def _step_document(self, percept: Percept, belief: Posterior | None, decision: Decision) -> Document:
+        result, evidence = percept.preprocessed, percept.evidence
+        playing = decision.state.playing
+        return {
+            "doc": "step", "volume": percept.volume_index, "status": percept.status, "reason": percept.reason,
+            "fd_mm": None if result is None else float(result.framewise_displacement_mm),
+            "motion": None if result is None else [float(value) for value in result.motion.ravel()],
+            "trial": -1 if evidence is None else evidence.trial,
+            "n": 0 if evidence is None else evidence.n_volumes,
+            "embedding": None if belief is None or evidence is None else encode_vector(evidence.embedding),
+            **self._belief_fields(belief),
+            "playing": self._parts.index.clips[playing].clip_id if playing >= 0 else "",
+            "decision": decision.kind, "why": decision.why,
+        }
+
+    @staticmethod
+    def _belief_fields(belief: Posterior | None) -> Document:
+        if belief is None:
+            return {"top": [], "confidence": None, "genre": "", "genre_confidence": None}
+        top: list[dict[str, Any]] = [
+            {"clip_id": ranked.clip.clip_id, "genre": ranked.clip.genre, "posterior": ranked.posterior,
+             "similarity": ranked.similarity} for ranked in belief.top(N_SHOWN)]
+        return {"top": top, "confidence": belief.confidence, "genre": belief.genres[0].genre,
+                "genre_confidence": belief.genres[0].posterior}
+
+
+def check_volume(volume: Volume, header: RunHeader) -> None:
+    """Refuse a volume that the filters must not see.
+
+    Raises
+    ------
+    VolumeError
+        Another shape or place than the run's header announced, NaN or infinity, or no signal.
+    """
+    if tuple(volume.data.shape) != tuple(header.shape):
+        raise VolumeError(f"volume {volume.index} has shape {tuple(volume.data.shape)}, the run's header says "
+                          f"{tuple(header.shape)}; it is not used")
+    if not np.allclose(volume.affine, header.affine, atol=1e-3):
+        raise VolumeError(f"volume {volume.index} lies elsewhere than the run's header says (affine differs by up to "
+                          f"{np.abs(volume.affine - header.affine).max():.3g}); it is not used")
+    if volume.data.dtype.kind == "f" and not np.isfinite(volume.data).all():
+        n_bad = int((~np.isfinite(volume.data)).sum())
+        raise VolumeError(f"volume {volume.index} holds {n_bad} voxels that are NaN or infinite; it is not used")
+    if volume.data.min() == volume.data.max():
+        raise VolumeError(f"volume {volume.index} is constant ({volume.data.flat[0]}): no signal; it is not used")
+
+
+def encode_vector(vector: NDArray[np.float32]) -> str:
+    """The exact bits of a float32 vector as base64 text (little-endian)."""
+    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
+
+
+def decode_vector(text: str) -> NDArray[np.float32]:
+    """The vector that `encode_vector` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)

@@ -1,0 +1,47 @@
+"""Where a session keeps its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SessionFolder:
+    """The files of one session.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """Everything received; the record of truth."""
+        return self.path / "journal.bin"
+
+    @property
+    def record(self) -> Path:
+        """Everything decided; follows from the journal."""
+        return self.path / "record.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """When things happened, by this machine's monotonic clock."""
+        return self.path / "timing.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Figures of the session."""
+        return self.path / "summary.json"
+
+    @property
+    def settings(self) -> Path:
+        """What the session was started with, for resuming and replay."""
+        return self.path / "session.json"
+
+    @property
+    def played(self) -> Path:
+        """The samples that were played."""
+        return self.path / "played.wav"
