@@ -1,0 +1,1 @@
+"""Features to an embedding, evidence over a trial, and a posterior over clips."""
