@@ -1,6 +1,8 @@
 """Settings of the preprocessor: what a bundle stores, so that live and training agree."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from realtime.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class PreprocessorSettings:
         How much scanning the seeded standard deviation counts for against the run's own.
     seed : int
         Of the jittered sample points.
+    feature_limit : float
+        Features are cut to ± this many standard deviations.
+    repairable_fraction : float
+        Share of a volume's voxels that may be NaN or infinite: they are filled from the reference,
+        and the volume is censored. With more, the volume is refused.
+
+    Raises
+    ------
+    ConfigError
+        Values out of range; all are named at once.
     """
 
     tr_s: float = 1.5
@@ -41,3 +53,18 @@ class PreprocessorSettings:
     stop_mm: float = 0.003
     scale_prior_s: float = 60.0
     seed: int = 0
+    feature_limit: float = 10.0
+    repairable_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        lowest = {"settle_s": 0.0, "alignment_fwhm_mm": 0.0, "alignment_points": 100, "max_iterations": 1, "seed": 0,
+                  "repairable_fraction": 0.0}
+        problems = []
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if name in lowest and not lowest[name] <= value < float("inf"):
+                problems.append(f"{name} is {value!r}, wanted at least {lowest[name]:g}")
+            if name not in lowest and not 0.0 < value < float("inf"):
+                problems.append(f"{name} is {value!r}, wanted a positive number")
+        if problems:
+            raise ConfigError(f"preprocessing settings out of range: {'; '.join(problems)}")

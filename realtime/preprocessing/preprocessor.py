@@ -1,0 +1,226 @@
+"""One volume in, decoder features out: align, sample, remove drift, score."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.errors import VolumeError
+from realtime.preprocessing.alignment import Aligner, Alignment
+from realtime.preprocessing.kernels import repair
+from realtime.preprocessing.rigid import Pose, checked_affine, framewise_displacement_mm, voxel_sizes
+from realtime.preprocessing.sampling import VoxelSampler
+from realtime.preprocessing.scaling import CausalScaler, ScalerState
+from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing.state import PreprocessorState
+
+_LARGEST_INTENSITY = 1e30   # beyond it, float32 sums of a few voxels may overflow
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessedVolume:
+    """What one volume became. All arrays are the caller's to keep; nothing in them is NaN.
+
+    Attributes
+    ----------
+    features : float32 array of shape (n_voxels,)
+        Z-scores; zeros while settling.
+    samples : float32 array of shape (n_voxels,)
+        Motion-corrected intensities before drift removal, scanner units.
+    motion : float64 array of shape (4, 4)
+        Millimetres to millimetres: a point of the reference's world to the same tissue in this
+        volume's world.
+    framewise_displacement_mm : float
+        Against the last volume whose alignment could be trusted; 0 for a run's first volume, and
+        when this volume's could not (`trusted` False).
+    censored : bool
+        Nothing was learnt from this volume: it moved too far, its alignment cannot be trusted, or
+        voxels had to be repaired.
+    ready : bool
+        Features carry signal: the run has settled and a baseline exists.
+    gain : float
+        Volume / reference intensity of the head.
+    iterations : int
+        Gauss-Newton steps.
+    converged : bool
+        The last of them was smaller than `stop_mm`.
+    trusted : bool
+        `motion` is this volume's own. False: no estimate explained the volume, and `motion` and
+        `gain` are those of the last volume that was trusted.
+    repaired_voxels : int
+        Voxels that were NaN or infinite.
+    """
+
+    features: NDArray[np.float32]
+    samples: NDArray[np.float32]
+    motion: NDArray[np.float64]
+    framewise_displacement_mm: float
+    censored: bool
+    ready: bool
+    gain: float
+    iterations: int
+    converged: bool
+    trusted: bool
+    repaired_voxels: int
+
+
+class Preprocessor:
+    """Turns the volumes of one run into decoder features, each from itself and the past alone.
+
+    The same class serves the scanner and the training. The output is a function of the sequence
+    of calls: no clock, no random source, and the same bits on any x86-64 machine.
+
+    Parameters
+    ----------
+    reference : real array of shape (nx, ny, nz)
+        Image that volumes are aligned to; scanner units, finite. Copied.
+    affine : array of shape (4, 4)
+        Voxel to mm of the reference.
+    voxels : integer array of shape (n_voxels, 3)
+        The decoder's voxels, indices into the reference.
+    settings : PreprocessorSettings
+    feature_scale : float32 array of shape (n_voxels,) or None
+        SD of each voxel in training as a fraction of its mean; None while it is not known.
+
+    Raises
+    ------
+    VolumeError
+        An argument does not fit the others, or the reference has nothing to align to.
+    """
+
+    def __init__(self, reference: NDArray[Any], affine: NDArray[Any], voxels: NDArray[Any],
+                 settings: PreprocessorSettings, feature_scale: NDArray[Any] | None = None) -> None:
+        self._settings = settings
+        self._reference = _canonical(reference, "reference")
+        if not (np.abs(self._reference) <= _LARGEST_INTENSITY).all():
+            raise VolumeError("the reference holds NaN, infinity or overflowing voxels; make it again from whole volumes")
+        self._affine = checked_affine(affine)
+        self._voxels = _checked_voxels(voxels, self._reference.shape[::-1])
+        self._feature_scale = None if feature_scale is None else np.array(feature_scale, np.float32)
+        self._scaler = CausalScaler(len(self._voxels), settings, self._feature_scale)
+        self._aligner = Aligner(self._reference, self._affine, settings)
+        self._sampler = VoxelSampler(self._affine, self._voxels)
+        self._last: Alignment | None = None
+
+    def push(self, volume: NDArray[Any], affine: NDArray[Any] | None = None) -> PreprocessedVolume:
+        """Features of the next volume.
+
+        Parameters
+        ----------
+        volume : real array of shape (nx, ny, nz)
+            Any integer or float type, byte order and memory order; unchanged. Some voxels may be
+            NaN or infinite (`repairable_fraction`).
+        affine : array of shape (4, 4) or None
+            The volume's own voxel-to-mm matrix where it differs from the reference's.
+
+        Returns
+        -------
+        step : PreprocessedVolume
+
+        Raises
+        ------
+        VolumeError
+            Wrong shape, type or voxel size, or too many voxels without a value. The state is
+            unchanged: treat the volume as lost (`skip`).
+        """
+        canonical = _canonical(volume, "volume")
+        if canonical.shape != self._reference.shape:
+            raise VolumeError(f"volume has shape {canonical.shape[::-1]}, wanted {self._reference.shape[::-1]} as the "
+                              "reference; use the protocol the reference was made with")
+        own_affine = self._affine if affine is None else self._checked_own_affine(affine)
+        last_gain = 1.0 if self._last is None else self._last.gain
+        n_repaired = int(repair(canonical, self._reference, last_gain, _LARGEST_INTENSITY))
+        if n_repaired > self._settings.repairable_fraction * canonical.size:
+            raise VolumeError(f"{n_repaired} of {canonical.size} voxels are NaN or infinite, at most "
+                              f"{self._settings.repairable_fraction:.2%} can be filled; treat the volume as lost")
+        return self._process(canonical, own_affine, n_repaired)
+
+    def _process(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
+                 n_repaired: int) -> PreprocessedVolume:
+        found = self._aligner.align(volume, affine, self._last)
+        displacement_mm = 0.0
+        if found.trusted:
+            if self._last is not None:
+                displacement_mm = framewise_displacement_mm(self._last.pose, found.pose)
+            self._last = found
+        held = self._last
+        motion = np.eye(4) if held is None else held.pose.motion(self._aligner.centre)
+        samples = self._sampler.sample(volume, affine, motion)
+        censored = not found.trusted or n_repaired > 0 or displacement_mm > self._settings.censor_fd_mm
+        settling = self._scaler.settling
+        features = self._scaler.push(samples, censored)
+        return PreprocessedVolume(
+            features=features, samples=samples, motion=motion, framewise_displacement_mm=displacement_mm,
+            censored=censored, ready=not settling and self._scaler.has_baseline,
+            gain=1.0 if held is None else held.gain, iterations=found.iterations, converged=found.converged,
+            trusted=found.trusted, repaired_voxels=n_repaired)
+
+    def skip(self) -> None:
+        """Let the time of one lost volume pass.
+
+        The head is looked for next where it last was; the baseline ages by one volume
+        (`CausalScaler`); no value is made up.
+        """
+        self._scaler.skip()
+
+    def state(self) -> PreprocessorState:
+        """Everything that decides what comes next, as copies."""
+        scaler = self._scaler.state()
+        last = self._last or Alignment(Pose(np.eye(3), self._aligner.centre), 1.0, 0.0, 0.0, 0, False)
+        return PreprocessorState(
+            settings=self._settings, reference=self._reference.T.copy(), affine=self._affine.copy(),
+            voxels=self._voxels.copy(), feature_scale=None if self._feature_scale is None else self._feature_scale.copy(),
+            rotation=last.pose.rotation.copy(), position=last.pose.position.copy(), gain=last.gain,
+            residual=last.residual, aligned=self._last is not None, mean=scaler.mean, spread=scaler.spread,
+            count=scaler.count, elapsed=scaler.elapsed)
+
+    @classmethod
+    def restore(cls, state: PreprocessorState) -> "Preprocessor":
+        """A preprocessor that goes on exactly where `state` was taken, bit for bit."""
+        restored = cls(state.reference, state.affine, state.voxels, state.settings, state.feature_scale)
+        if state.aligned:
+            pose = Pose(state.rotation.copy(), state.position.copy())
+            restored._last = Alignment(pose, state.gain, state.residual, 1.0, 0, True)
+        restored._scaler = CausalScaler(len(state.voxels), state.settings, state.feature_scale,
+                                        ScalerState(state.mean, state.spread, state.count, state.elapsed))
+        return restored
+
+    def warm_up(self) -> None:
+        """Compile every kernel on a throwaway copy; the state stays as it is.
+
+        The first call in a process takes 0.5 s with numba's cache and about 10 s without.
+        """
+        copy = Preprocessor(self._reference.T, self._affine, self._voxels, self._settings, self._feature_scale)
+        volumes_to_first_score = math.ceil(self._settings.settle_s / self._settings.tr_s) + 1
+        for _ in range(volumes_to_first_score):
+            copy.push(self._reference.T)
+        copy.skip()
+
+    def _checked_own_affine(self, affine: NDArray[Any]) -> NDArray[np.float64]:
+        own = checked_affine(affine)
+        got, wanted = voxel_sizes(own), voxel_sizes(self._affine)
+        if any(abs(a - b) > 0.01 * b for a, b in zip(got, wanted, strict=True)):
+            raise VolumeError(f"volume has voxels of {got} mm, wanted {wanted} mm as the reference; use the protocol "
+                              "the reference was made with")
+        return own
+
+
+def _canonical(volume: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """A float32 copy in layout (nz, ny, nx), x fastest: the one type and order the kernels know."""
+    array = np.asarray(volume)
+    if array.ndim != 3 or array.dtype.kind not in "iufb":
+        raise VolumeError(f"{name} has shape {array.shape} and type {array.dtype}, wanted three dimensions of real "
+                          "numbers; pass one 3-D magnitude image")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(array.T, np.float32, order="C")
+
+
+def _checked_voxels(voxels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    array = np.asarray(voxels)
+    if array.ndim != 2 or array.shape[1] != 3 or len(array) == 0 or array.dtype.kind not in "iu":
+        raise VolumeError(f"voxels have shape {array.shape} and type {array.dtype}, wanted (n, 3) integers, n ≥ 1")
+    if (array < 0).any() or (array >= np.array(shape)).any():
+        raise VolumeError(f"voxels lie outside the reference of shape {shape}; take both from the same bundle")
+    return np.array(array, np.int32, order="C")
