@@ -1,1 +1,84 @@
-def main() -> None: ...
+"""The `innerear` command: mounts each part's own commands, importing only the part that is asked for.
+
+`innerear live` must never load scikit-learn, and `innerear bridge` on the scanner's host has no
+use for either; so this file imports nothing of ours until it knows the command.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives, what it does in a few words, and whether it has commands of its own only."""
+
+    module: str
+    help: str
+    is_group: bool = False
+
+
+COMMANDS = {
+    "demo": Command("offline_training.__main__", "simulate, train, stream and listen: the whole loop in three minutes"),
+    "live": Command("realtime.__main__", "run a live session: volumes in, music out"),
+    "bridge": Command("scanner_bridge.__main__", "serve, inspect or export what the scanner makes", is_group=True),
+    "replay": Command("realtime.__main__", "stream a recorded run through the loop, or prove a session repeatable"),
+    "watch": Command("realtime.__main__", "show a running session as a table"),
+    "check": Command("realtime.__main__", "preflight: name everything that would stop a session"),
+    "verify": Command("realtime.__main__", "check the files of a recorded session"),
+    "simulate": Command("offline_training.__main__", "write a simulated scanning session as BIDS"),
+    "train": Command("offline_training.__main__", "train a decoder on a recorded session and export a bundle"),
+    "evaluate": Command("offline_training.__main__", "identification accuracy of a bundle on held-out runs"),
+    "export": Command("offline_training.__main__", "make an untrained bundle from a run, to rehearse with"),
+    "corpus": Command("offline_training.__main__", "build the music that can be played"),
+    "report": Command("offline_training.__main__", "a session as an HTML page"),
+    "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
+}
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_ONE_THREAD = ("live", "replay", "bridge", "watch")
+
+
+def main() -> None:
+    """Run one command."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        _overview(unknown=name if name not in ("", "-h", "--help") else "")
+    if name in _ONE_THREAD:
+        # two thread pools fighting over two cores took a volume's work from 2.6 to 57 ms (p99)
+        for variable in _THREADS:
+            os.environ.setdefault(variable, "1")
+    _insist_on_our_packages()
+    command = COMMANDS[name]
+    app = importlib.import_module(command.module).app
+    if command.is_group:
+        app(args=sys.argv[2:], prog_name=f"innerear {name}")
+    else:
+        app(args=sys.argv[1:], prog_name="innerear")
+
+
+def _overview(unknown: str) -> None:
+    lines = ["usage: innerear COMMAND [OPTIONS]    (innerear COMMAND --help says more)", ""]
+    lines += [f"  {name:10}{command.help}" for name, command in COMMANDS.items()]
+    if unknown:
+        lines = [f"innerear: no command {unknown!r}; known: {', '.join(COMMANDS)}"]
+    (sys.stderr if unknown else sys.stdout).write("\n".join(lines) + "\n")
+    raise SystemExit(2 if unknown else 0)
+
+
+def _insist_on_our_packages() -> None:
+    """Another distribution on the public index installs a package called `realtime`, too."""
+    here = Path(__file__).resolve().parent
+    for package in ("realtime", "scanner_bridge", "offline_training"):
+        spec = importlib.util.find_spec(package)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or here not in origin.parents:
+            sys.stderr.write(f"innerear: package {package!r} comes from {origin}, wanted the one beside {__file__}; "
+                             "run innerear from its own virtual environment (make setup)\n")
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,15 +7,15 @@ command line.
 import difflib
 import tomllib
 import types
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from realtime.errors import ConfigError
 from realtime.music.selection import SelectionSettings
-from realtime.playback.settings import PlaybackSettings
+from realtime.playback.settings import PlayerSettings
 
 Settings = TypeVar("Settings")
 
@@ -53,6 +53,34 @@ class BusSettings:
     """
 
     broker: str = ""
+
+
+@dataclass(frozen=True)
+class PlaybackSettings:
+    """How the music is played; see `PlayerSettings` for the meaning of each.
+
+    Attributes
+    ----------
+    sink : str
+        "auto", "device", "wav" or "null".
+    volume_db, ceiling_dbfs : float
+        Operator's volume at the start, and the level no sample exceeds.
+    lookahead_s, fade_s : float
+        Sound mixed ahead, and the longest cross-fade.
+    """
+
+    sink: Literal["auto", "device", "wav", "null"] = "auto"
+    volume_db: float = -12.0
+    ceiling_dbfs: float = -3.0
+    lookahead_s: float = 0.3
+    fade_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        self.to_player(Path("played.wav"))
+
+    def to_player(self, played_wav: Path) -> PlayerSettings:
+        """Settings of the player process, which records to `played_wav`."""
+        return PlayerSettings(played_wav, **asdict(self))
 
 
 @dataclass(frozen=True)

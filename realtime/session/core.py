@@ -220,12 +220,10 @@ class LiveCore:
     def _use(self, volume: Volume) -> Percept:
         try:
             check_volume(volume, self._header)
+            result = self._preprocessor.push(scanner_units(volume), affine=volume.affine)
         except VolumeError as exc:
-            return self._rejected(volume.index, str(exc))
+            return self._rejected(volume.index, f"volume {volume.index}: {exc}")
         self.counts.volumes += 1
-        data = volume.data if (volume.slope, volume.inter) == (1.0, 0.0) else (
-            volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter))
-        result = self._preprocessor.push(data, affine=volume.affine)
         usable = result.ready and not result.censored
         self.counts.censored += int(result.censored)
         status: Status = "SETTLING" if not result.ready else "CENSORED" if result.censored else "OK"
@@ -317,25 +315,30 @@ class LiveCore:
                 "genre_confidence": belief.genres[0].posterior}
 
 
+def scanner_units(volume: Volume) -> NDArray[Any]:
+    """The voxels in scanner units; as they came where slope and intercept change nothing."""
+    if (volume.slope, volume.inter) == (1.0, 0.0):
+        return volume.data
+    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
+    return scaled
+
+
 def check_volume(volume: Volume, header: RunHeader) -> None:
-    """Refuse a volume that the filters must not see.
+    """Refuse a volume that does not belong to its run; voxels without a value are the preprocessor's to judge.
 
     Raises
     ------
     VolumeError
-        Another shape or place than the run's header announced, NaN or infinity, or no signal.
+        Another shape or place than the run's header announced, or no signal at all.
     """
     if tuple(volume.data.shape) != tuple(header.shape):
-        raise VolumeError(f"volume {volume.index} has shape {tuple(volume.data.shape)}, the run's header says "
-                          f"{tuple(header.shape)}; it is not used")
+        raise VolumeError(f"shape is {tuple(volume.data.shape)}, the run's header says {tuple(header.shape)}; "
+                          "it is not used")
     if not np.allclose(volume.affine, header.affine, atol=1e-3):
-        raise VolumeError(f"volume {volume.index} lies elsewhere than the run's header says (affine differs by up to "
+        raise VolumeError("it lies elsewhere than the run's header says (affine differs by up to "
                           f"{np.abs(volume.affine - header.affine).max():.3g}); it is not used")
-    if volume.data.dtype.kind == "f" and not np.isfinite(volume.data).all():
-        n_bad = int((~np.isfinite(volume.data)).sum())
-        raise VolumeError(f"volume {volume.index} holds {n_bad} voxels that are NaN or infinite; it is not used")
     if volume.data.min() == volume.data.max():
-        raise VolumeError(f"volume {volume.index} is constant ({volume.data.flat[0]}): no signal; it is not used")
+        raise VolumeError(f"every voxel is {volume.data.flat[0]}: no signal; it is not used")
 
 
 def encode_vector(vector: NDArray[np.float32]) -> str:

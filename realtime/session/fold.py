@@ -61,13 +61,7 @@ class SessionFold:
         self.end: RunEnd | None = None
 
     def perceive(self, record: JournalRecord) -> Perceived:
-        """Take in one record.
-
-        Raises
-        ------
-        BundleError, EventsError
-            The run's header does not fit the bundle or the events; the run cannot be decoded.
-        """
+        """Take in one record; whatever it holds becomes a percept, a note, or nothing, never an error."""
         entry = read_entry(record)
         if isinstance(entry, EventEntry):
             return self._event(entry)
@@ -89,6 +83,17 @@ class SessionFold:
             cue = self._document_cue(step.cue) or cue
             steps.append(step)
         return Outcome(tuple(steps), cue)
+
+    def check(self, header: RunHeader) -> None:
+        """Refuse a run before anything of it is acknowledged.
+
+        Raises
+        ------
+        BundleError, EventsError
+            The run does not fit the bundle or the events.
+        """
+        check_fits(self._parts.bundle, header)
+        check_events_fit(self._parts.events, header.n_volumes, header.tr_s, self._parts.events_name)
 
     def feed(self, record: JournalRecord) -> Outcome:
         """Perceive and decide in one go: for resuming and replay."""
@@ -117,8 +122,6 @@ class SessionFold:
                 self._note(f"a second run {header.run_id!r} began; this session's run is {self.header.run_id!r}: "
                            "start another session for it")
             return
-        check_fits(self._parts.bundle, header)
-        check_events_fit(self._parts.events, header.n_volumes, header.tr_s, self._parts.events_name)
         self.header, self.core = header, LiveCore(header, self._parts)
         self._write({"doc": "start", "run": describe_run(header), **self._about})
 
