@@ -1,0 +1,1 @@
+"""A simulated subject in a simulated scanner, written as a BIDS dataset."""
