@@ -1,0 +1,1 @@
+"""Sound: the mix, the safety chain, the sinks, and the process that they live in."""

@@ -1,0 +1,141 @@
+"""Clips as the mixer wants them: 48 kHz stereo float32, cut to whole bars so that they loop."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from realtime.errors import PlaybackError
+from realtime.messages import Clip
+from realtime.playback.safety import gain_of_db
+
+BEATS_PER_BAR = 4
+SEAM_S = 0.01  # cross-fade from the end of a loop to its start
+CACHE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A clip from its first downbeat on, to be repeated without end.
+
+    Attributes
+    ----------
+    clip_id : str
+        Which clip.
+    frames : float32 array of shape (n_frames, 2)
+        Whole bars when the tempo is known; the end leads back into the start.
+    beat_frames : float
+        Length of a beat; 0 when the tempo is unknown.
+    """
+
+    clip_id: str
+    frames: NDArray[np.float32]
+    beat_frames: float
+
+
+def make_loop(clip: Clip, audio: NDArray[np.float32], rate_hz: int) -> Loop:
+    """Cut audio of shape (n_frames, 2) to the bars of its clip, set its gain and close the seam.
+
+    The last 10 ms of the loop cross over into the 10 ms before its first beat, so that the step
+    from the last sample to the first is one that the recording itself has.
+    """
+    first = min(round(clip.first_beat_s * rate_hz), len(audio) - 1)
+    beat_frames = 60.0 * rate_hz / clip.bpm if clip.bpm > 0 else 0.0
+    bar_frames = BEATS_PER_BAR * beat_frames
+    n_frames = len(audio) - first
+    if 0 < bar_frames <= n_frames:
+        n_frames = round(math.floor(n_frames / bar_frames + 1e-6) * bar_frames)
+    frames = audio[first : first + n_frames] * np.float32(gain_of_db(clip.gain_db))
+    seam = min(round(SEAM_S * rate_hz), len(frames))
+    before = np.zeros((seam, frames.shape[1]), np.float32)
+    lead_in = audio[max(0, first - seam) : first] * np.float32(gain_of_db(clip.gain_db))
+    before[seam - len(lead_in) :] = lead_in
+    angle = ((np.arange(seam, dtype=np.float32) + 0.5) / max(seam, 1) * (np.pi / 2))[:, None]
+    frames[len(frames) - seam :] = frames[len(frames) - seam :] * np.cos(angle) + before * np.sin(angle)
+    return Loop(clip.clip_id, frames, beat_frames)
+
+
+class ClipLibrary:
+    """The clips of a session: checked at once, read when asked for, the last 256 MiB kept.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        Each file must be readable, at the rate of the player, mono or stereo, not empty.
+    rate_hz : int
+        Of the player. Files at another rate are refused rather than resampled: a resampler would
+        be one more thing between the corpus and the ear, and the corpus is made once.
+
+    Raises
+    ------
+    PlaybackError
+        A clip that cannot be played; the message names up to five of them.
+    """
+
+    def __init__(self, clips: Sequence[Clip], rate_hz: int) -> None:
+        self._clips = {clip.clip_id: clip for clip in clips}
+        self._rate_hz = rate_hz
+        self._loops: OrderedDict[str, Loop] = OrderedDict()
+        problems = [problem for clip in clips if (problem := _problem_of(clip, rate_hz))]
+        if problems:
+            more = f" … and {len(problems) - 5} more" if len(problems) > 5 else ""
+            message = f"{len(problems)} of {len(clips)} clips cannot be played: {'; '.join(problems[:5])}{more}."
+            raise PlaybackError(message)
+
+    def load(self, clip_id: str) -> Loop:
+        """The loop of a clip; reads its file unless it was used lately.
+
+        Raises
+        ------
+        PlaybackError
+            No such clip, or its file has become unreadable.
+        """
+        loop = self._loops.get(clip_id) or self._read(clip_id)
+        self._loops[clip_id] = loop
+        self._loops.move_to_end(clip_id)
+        while len(self._loops) > 1 and sum(kept.frames.nbytes for kept in self._loops.values()) > CACHE_BYTES:
+            self._loops.popitem(last=False)
+        return loop
+
+    def _read(self, clip_id: str) -> Loop:
+        if clip_id not in self._clips:
+            message = (
+                f"Clip {clip_id!r} is none of the player's {len(self._clips)} clips. Start the player with this clip."
+            )
+            raise PlaybackError(message)
+        clip = self._clips[clip_id]
+        try:
+            audio, rate_hz = soundfile.read(clip.path, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as exc:
+            message = f"Clip {clip_id!r} cannot be read any more: {exc}. Restore {clip.path}."
+            raise PlaybackError(message) from exc
+        if rate_hz != self._rate_hz or len(audio) == 0 or not np.isfinite(audio).all():
+            message = (
+                f"Clip {clip_id!r} cannot be played: got {len(audio)} frames at {rate_hz} Hz, wanted finite samples at "
+                f"{self._rate_hz} Hz. Restore {clip.path}."
+            )
+            raise PlaybackError(message)
+        return make_loop(clip, np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio, rate_hz)
+
+
+def _problem_of(clip: Clip, rate_hz: int) -> str:
+    """What is wrong with a clip, in words; "" when it can be played."""
+    if not clip.clip_id:
+        return f"{clip.path} has the empty clip id, which means silence: give it a name"
+    timing = (clip.bpm, clip.first_beat_s, clip.gain_db)
+    if not all(map(math.isfinite, timing)) or clip.bpm < 0 or clip.first_beat_s < 0:
+        return f"{clip.clip_id!r} has bpm, first beat and gain {timing}, wanted finite ones, the first two not negative"
+    try:
+        info = soundfile.info(clip.path)
+    except (soundfile.SoundFileError, OSError) as exc:
+        return f"{clip.clip_id!r} cannot be read: {exc}"
+    if info.samplerate != rate_hz or info.channels not in (1, 2) or info.frames == 0:
+        return (
+            f"{clip.clip_id!r} has {info.frames} frames of {info.channels} channels at {info.samplerate} Hz, wanted "
+            f"some of 1 or 2 channels at {rate_hz} Hz: convert {clip.path}"
+        )
+    return ""

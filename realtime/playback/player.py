@@ -1,0 +1,274 @@
+"""The player process: `python -m realtime.playback.player`, started by `realtime.playback.client`.
+
+It keeps playing while the live program stalls, and falls silent within a second of its death.
+One thread mixes ahead into the ring; others read commands, read clips, write events, drain the
+ring and write the recording. STOP and mute act where frames leave the ring.
+"""
+
+import contextlib
+import gc
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.errors import RealtimeError
+from realtime.playback import protocol
+from realtime.playback.clips import ClipLibrary, Loop
+from realtime.playback.mixer import CueStart, Mixer
+from realtime.playback.output import Output
+from realtime.playback.safety import Gate, SafetyChain
+from realtime.playback.settings import is_volume
+
+STATUS_PERIOD_S = 0.5
+TAIL_BLOCKS = 5  # of silence at the end of every recording
+EVENTS_KEPT = 10_000  # while the parent does not read
+REALTIME_PRIORITY = 30
+QUIETEST_DBFS = -200.0  # JSON has no infinity
+
+
+@dataclass(frozen=True)
+class _ReadyCue:
+    number: int
+    loop: Loop | None
+
+
+@dataclass(frozen=True)
+class _End:
+    reason: str
+
+
+class EventWriter:
+    """Writes events from a thread, so that a parent that does not read cannot stop the sound."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._queue: queue.Queue[protocol.Event | None] = queue.Queue(EVENTS_KEPT)
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
+
+    def put(self, event: protocol.Event) -> None:
+        """Send soon; dropped when the parent has not read thousands of them."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(event)
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Send what waits, for at most this long."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # a dead parent reads nothing
+            while (event := self._queue.get()) is not None:
+                self._pipe.write(protocol.encode_line(event))
+                self._pipe.flush()
+
+
+class Player:
+    """Carries out commands until it is told to end or its parent is gone.
+
+    Parameters
+    ----------
+    configuration : Configure
+        Settings and clips.
+    events : EventWriter
+        Where news goes.
+    """
+
+    def __init__(self, configuration: protocol.Configure, events: EventWriter) -> None:
+        settings = configuration.settings
+        self._settings = settings
+        self._parent_pid = configuration.parent_pid
+        self._events = events
+        self._library = ClipLibrary(configuration.clips, settings.rate_hz)
+        self._mixer = Mixer(settings.rate_hz, settings.fade_s)
+        self._chain = SafetyChain(settings.rate_hz, settings.volume_db, settings.ceiling_dbfs)
+        self._block_frames = 2 * self._chain.delay_frames
+        self._gate = Gate(settings.rate_hz)
+        self._wanted: queue.SimpleQueue[protocol.Play] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
+        self._unheard: list[CueStart] = []
+        self._ending = ""
+        self._output = Output(settings, self._gate)
+
+    def end(self, reason: str) -> None:
+        """Fade out and end; from any thread."""
+        self._orders.put(_End(reason))
+
+    def read_commands(self, pipe: BinaryIO) -> None:
+        """Take commands until the pipe ends; for a thread of its own."""
+        for line in pipe:
+            try:
+                self._obey(protocol.decode_command(line))
+            except msgspec.MsgspecError as exc:
+                self._events.put(protocol.Rejected(-1, f"Not a command: {exc}"))
+        self.end("the live program is gone")
+
+    def _obey(self, command: protocol.Command) -> None:
+        match command:
+            case protocol.Stop():
+                self._gate.stop()
+            case protocol.Mute():
+                self._gate.mute(command.muted)
+            case protocol.Play():
+                self._wanted.put(command)
+            case protocol.Volume() if is_volume(command.volume_db):
+                self._orders.put(command)
+            case protocol.Close():
+                self.end("closed")
+            case _:
+                self._events.put(protocol.Rejected(-1, f"Cannot do {command} now."))
+
+    def read_clips(self) -> None:
+        """Turn wanted clips into loops, in order; for a thread of its own."""
+        while True:
+            wanted = self._wanted.get()
+            try:
+                loop = self._library.load(wanted.clip_id) if wanted.clip_id else None
+                self._orders.put(_ReadyCue(wanted.cue, loop))
+            except Exception as exc:  # no clip may end the thread that serves the others
+                self._events.put(protocol.Rejected(wanted.cue, str(exc)))
+
+    def run(self, priority: str) -> None:
+        """Play until the end."""
+        self._report_started(priority)
+        blocks_per_status = max(1, round(STATUS_PERIOD_S * self._settings.rate_hz / self._block_frames))
+        n_blocks = 0
+        while not self._chain.faded_out:
+            self._take_orders()
+            self._play_block(self._mixer.mix(self._block_frames))
+            n_blocks += 1
+            if n_blocks % blocks_per_status == 0:
+                self._report_status()
+        for _ in range(TAIL_BLOCKS):
+            self._play_block(self._mixer.mix(self._block_frames))
+        self._output.close()
+        self._report_sounding()
+        self._report_status()
+        stats = self._output.outlet.stats()
+        self._events.put(protocol.Ended(self._ending, stats.frames_played, stats.underruns, stats.peak))
+
+    def _report_started(self, priority: str) -> None:
+        output = self._output
+        self._events.put(
+            protocol.Started(
+                sink=output.kind,
+                reason=output.no_device,
+                played_wav=str(output.recorder.path) if output.recorder else "",
+                time_s=output.outlet.time_of(0),
+                device_latency_s=output.drain.latency_s,
+                priority=priority,
+            )
+        )
+
+    def _take_orders(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                match order := self._orders.get_nowait():
+                    case _ReadyCue():
+                        self._mixer.cue(order.number, order.loop)
+                    case protocol.Volume():
+                        self._chain.set_volume_db(order.volume_db)
+                    case _End() if not self._ending:
+                        self._ending = order.reason
+                        self._chain.fade_out(self._settings.fade_s)
+
+    def _play_block(self, mixed: NDArray[np.float32]) -> None:
+        self._output.write(self._chain.process(mixed))
+        self._unheard += self._mixer.take_news()
+        self._report_sounding()
+        for reason in self._output.take_failures():
+            self._events.put(protocol.Failed(reason, self._output.kind))
+
+    def _report_sounding(self) -> None:
+        """Tell of every cue whose first sample has left the ring, in the order of the cues."""
+        outlet = self._output.outlet
+        while self._unheard:
+            start = self._unheard[0]
+            frame = start.frame + self._chain.delay_frames
+            if start.frame < 0:
+                self._events.put(protocol.Overtaken(start.number))
+            elif outlet.has_left(frame):
+                position, time_s = outlet.position_of(frame), outlet.time_of(frame)
+                self._events.put(protocol.Sounding(start.number, start.clip_id, frame, position, time_s))
+            else:
+                return
+            self._unheard.pop(0)
+
+    def _report_status(self) -> None:
+        if os.getppid() != self._parent_pid:
+            self.end("the live program is gone")
+        output = self._output
+        level, stats = self._chain.read_level(), output.outlet.stats()
+        self._events.put(
+            protocol.Status(
+                frames_played=stats.frames_played,
+                underruns=stats.underruns,
+                peak=stats.peak,
+                peak_dbfs=max(level.peak_dbfs, QUIETEST_DBFS),
+                rms_dbfs=max(level.rms_dbfs, QUIETEST_DBFS),
+                bad_blocks=level.bad_blocks,
+                device_underruns=output.drain.device_underruns,
+                recording_lost_frames=output.recorder.lost_frames if output.recorder else 0,
+                stopped=self._gate.stopped,
+            )
+        )
+
+
+def _ask_for_priority() -> str:
+    """Real-time scheduling where the system grants it; its threads inherit it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
+    except (AttributeError, OSError):
+        return "normal"
+    return "realtime"
+
+
+def _take_stdout() -> BinaryIO:
+    """Standard output for events alone: whatever a library prints goes to standard error."""
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return events
+
+
+def main() -> int:
+    """Play; the exit status is 0 after an orderly end."""
+    events = EventWriter(_take_stdout())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the live program, which closes its player in order
+    try:
+        first = protocol.decode_command(sys.stdin.buffer.readline())
+        if not isinstance(first, protocol.Configure):
+            events.put(protocol.Failed(f"The first command was {first}, wanted configure.", ""))
+            return 1
+        priority = _ask_for_priority()
+        player = Player(first, events)
+        signal.signal(signal.SIGTERM, lambda _signum, _frame: player.end("terminated"))
+        threading.Thread(target=player.read_commands, args=(sys.stdin.buffer,), name="commands", daemon=True).start()
+        threading.Thread(target=player.read_clips, name="clips", daemon=True).start()
+        gc.freeze()
+        gc.disable()
+        player.run(priority)
+    except (RealtimeError, msgspec.MsgspecError) as exc:
+        events.put(protocol.Failed(str(exc), ""))
+        return 1
+    except Exception as exc:  # the parent must hear of a bug too; its trace goes to the log
+        events.put(protocol.Failed(f"The player broke: {exc!r}. See its log.", ""))
+        raise
+    finally:
+        events.close()
+    return 0
+
+
+if __name__ == "__main__":
+    # The thread that reads commands may hold the lock of standard input: a usual exit would wait for it.
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)
