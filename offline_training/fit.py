@@ -1,0 +1,286 @@
+"""Ridge from voxels to the embedding: one α per target, cross-validated by run, voxels chosen inside the folds.
+
+Brain2Music (arXiv 2307.11078, section 3.3) fits b* = argmin ‖Xb − y‖² + α‖b‖² with one α per
+target dimension. Here a fold is a run, never a set of volumes: neighbouring volumes share noise,
+and a split within a run scores 0.98 on pure noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from offline_training.errors import FitError
+from realtime.scoring import identification_accuracy
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a decoder is fitted.
+
+    Attributes
+    ----------
+    n_voxels : int
+        Voxels kept, the best predicted from the music; all when there are fewer.
+    alphas : tuple of float
+        Grid for α, increasing. It reaches far up because with fewer trials than voxels the useful α
+        is of the order of the number of voxels.
+    encoding_alpha : float
+        Ridge penalty of the encoding model that ranks the voxels, in units of the mean squared
+        length of a centred target.
+    n_folds : int
+        Runs are dealt into at most this many folds; with as many runs or fewer, a fold is a run.
+    """
+
+    n_voxels: int = 1500
+    alphas: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 6, 16))
+    encoding_alpha: float = 3.0
+    n_folds: int = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """What is fitted: one row per trial.
+
+    Attributes
+    ----------
+    features : float32 array of shape (n_trials, n_voxels)
+        Mean z-scores of a trial's window, finite.
+    targets : float64 array of shape (n_trials, dim)
+        Embedding of the clip heard, finite.
+    clip_ids : tuple of str
+        What was heard.
+    run_ids : tuple of str
+        Where; the folds.
+    """
+
+    features: NDArray[np.float32]
+    targets: Floats
+    clip_ids: tuple[str, ...]
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """Features to embedding: ((x − mu) / sigma) @ weights + intercept, everything float64.
+
+    Attributes
+    ----------
+    voxels : intp array of shape (n_kept,)
+        Columns of `Trials.features` it reads, increasing.
+    mu, sigma : arrays of shape (n_kept,)
+        Mean and standard deviation of those columns over the training trials; sigma above 0.
+    weights : array of shape (n_kept, dim)
+    intercept : array of shape (dim,)
+    """
+
+    voxels: NDArray[np.intp]
+    mu: Floats
+    sigma: Floats
+    weights: Floats
+    intercept: Floats
+
+    def predict(self, features: NDArray[np.floating]) -> Floats:
+        """Embeddings (n, dim) of rows (n, n_voxels) of all voxels, as in `Trials.features`."""
+        rows = np.asarray(features[:, self.voxels], np.float64)
+        return ((rows - self.mu) / self.sigma) @ self.weights + self.intercept
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """A decoder with its cross-validation.
+
+    Attributes
+    ----------
+    decoder : LinearMap
+        Fitted on all training trials by scikit-learn's Ridge.
+    alphas : float64 array of shape (dim,)
+        Penalty of each target.
+    folds : dict of str to LinearMap
+        For each run, the map fitted without the runs of its fold: voxels, mu, sigma, α (chosen by
+        cross-validation among the other folds) and weights know nothing of it.
+    predictions : float64 array of shape (n_trials, dim)
+        Out of fold.
+    identification : float
+        Identification accuracy of `predictions`, rivals being the clips of the same run: clips of the
+        other runs were trained on, attract the predictions, and would push noise below chance.
+    """
+
+    decoder: LinearMap
+    alphas: Floats
+    folds: dict[str, LinearMap]
+    predictions: Floats
+    identification: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Dual:
+    """Ridge of one training set for every α at little cost: the eigenvectors of its Gram matrix."""
+
+    voxels: NDArray[np.intp]
+    mu: Floats
+    sigma: Floats
+    rows: Floats
+    values: Floats
+    vectors: Floats
+    rotated: Floats
+    intercept: Floats
+
+    def map(self, alphas: Floats) -> LinearMap:
+        coefficients = self.vectors @ (self.rotated / (self.values[:, None] + alphas))
+        return LinearMap(self.voxels, self.mu, self.sigma, self.rows.T @ coefficients, self.intercept)
+
+
+def fit_ridge(trials: Trials, settings: FitSettings | None = None) -> RidgeFit:
+    """Fit a decoder and its honest out-of-fold predictions.
+
+    Raises
+    ------
+    FitError
+        Fewer than two runs, a clip heard in two runs (it would leak between folds), rows that do
+        not belong together, or no voxel that varies.
+    """
+    settings = settings or FitSettings()
+    _check(trials)
+    grid = np.array(settings.alphas)
+    names = tuple(dict.fromkeys(trials.run_ids))
+    n_folds = min(settings.n_folds, len(names))
+    fold_of_run = {run: position % n_folds for position, run in enumerate(names)}
+    fold = np.array([fold_of_run[run] for run in trials.run_ids])
+    single, pairs = _held_out_errors(trials, fold, settings)
+    maps, predictions = [], np.empty_like(trials.targets)
+    for k in range(n_folds):
+        # With two folds nothing is left to choose α from without looking at k: the grid's middle stands in.
+        alphas = grid[np.argmin(pairs[k], axis=0)] if n_folds > 2 else np.full(
+            trials.targets.shape[1], grid[len(grid) // 2])
+        maps.append(_dual(trials, fold != k, fold, settings).map(alphas))
+        predictions[fold == k] = maps[k].predict(trials.features[fold == k])
+    alphas = grid[np.argmin(single, axis=0)]
+    return RidgeFit(_final(trials, fold, alphas, settings), alphas, {run: maps[fold_of_run[run]] for run in names},
+                    predictions, _identification(trials, predictions))
+
+
+def _held_out_errors(trials: Trials, fold: NDArray[np.intp], settings: FitSettings) -> tuple[Floats, Floats]:
+    """Squared errors per α and target: over all folds (n_alphas, dim), and for each fold k over the
+    other folds with k left out of training as well (n_folds, n_alphas, dim).
+    """
+    grid, n_folds = np.array(settings.alphas), int(fold.max()) + 1
+    shape = (len(grid), trials.targets.shape[1])
+    single, pairs = np.zeros(shape), np.zeros((n_folds, *shape))
+    for k in range(n_folds):
+        single += _errors(_dual(trials, fold != k, fold, settings), trials, fold == k, grid)
+        for j in range(k + 1, n_folds if n_folds > 2 else 0):
+            dual = _dual(trials, (fold != k) & (fold != j), fold, settings)
+            pairs[k] += _errors(dual, trials, fold == j, grid)
+            pairs[j] += _errors(dual, trials, fold == k, grid)
+    return single, pairs
+
+
+def _identification(trials: Trials, predictions: Floats) -> float:
+    runs, clips = np.array(trials.run_ids), np.array(trials.clip_ids)
+    inside = [runs == run for run in np.unique(runs)]
+    per_trial = np.concatenate([identification_accuracy(predictions[rows], trials.targets[rows],
+                                                        clips[rows].tolist()).per_trial for rows in inside])
+    return float(np.nanmean(per_trial)) if np.isfinite(per_trial).any() else float("nan")
+
+
+def encoding_correlations(features: NDArray[np.floating], targets: Floats, folds: NDArray[np.intp],
+                          alpha: float) -> Floats:
+    """How well each voxel is predicted from the music, across held-out folds.
+
+    Kernel ridge from the embedding to every voxel at once, one fold held out at a time;
+    correlations of prediction and voxel over all held-out trials, each fold centred by itself so
+    that its mean helps nobody. A single fold is cut into halves.
+
+    Returns
+    -------
+    correlations : float64 array of shape (n_voxels,)
+        0 for a voxel that does not vary.
+    """
+    rows = np.asarray(features, np.float64)
+    products, powers = np.zeros(rows.shape[1]), np.zeros((2, rows.shape[1]))
+    if len(np.unique(folds)) == 1:
+        folds = (np.arange(len(folds)) >= len(folds) // 2).astype(np.intp)
+    for fold in np.unique(folds):
+        held = folds == fold
+        known = ~held
+        centre = targets[known].mean(axis=0)
+        music, mean = targets[known] - centre, rows[known].mean(axis=0)
+        gram = music @ music.T
+        ridge = gram + alpha * max(np.trace(gram) / len(gram), 1e-30) * np.eye(len(gram))
+        predicted = (targets[held] - centre) @ music.T @ np.linalg.solve(ridge, rows[known] - mean)
+        predicted -= predicted.mean(axis=0)
+        seen = rows[held] - rows[held].mean(axis=0)
+        products += (predicted * seen).sum(axis=0)
+        powers += np.stack([(predicted**2).sum(axis=0), (seen**2).sum(axis=0)])
+    length = np.sqrt(powers[0] * powers[1])
+    return np.where(length > 0, products / np.where(length > 0, length, 1.0), 0.0)
+
+
+def _check(trials: Trials) -> None:
+    n = len(trials.features)
+    if not (len(trials.targets) == len(trials.clip_ids) == len(trials.run_ids) == n):
+        raise FitError(f"{n} rows of features, {len(trials.targets)} targets, {len(trials.clip_ids)} clips and "
+                       f"{len(trials.run_ids)} runs do not belong together; give one of each per trial")
+    if not (np.isfinite(trials.features).all() and np.isfinite(trials.targets).all()):
+        raise FitError("features or targets hold NaN; leave trials without usable volumes out")
+    n_runs = len(set(trials.run_ids))
+    if n_runs < 2:
+        raise FitError(f"{n_runs} training run with {n} trials: cross-validation leaves one run out and needs at "
+                       "least 2; record or simulate another training run")
+    heard: dict[str, set[str]] = {}
+    for clip, run in zip(trials.clip_ids, trials.run_ids, strict=True):
+        heard.setdefault(clip, set()).add(run)
+    leaking = sorted(clip for clip, runs in heard.items() if len(runs) > 1)
+    if leaking:
+        raise FitError(f"{len(leaking)} clips were heard in more than one training run, {leaking[0]!r} in "
+                       f"{', '.join(sorted(heard[leaking[0]]))}: a fold would test what it was trained "
+                       "on; leave the repeats out")
+
+
+def _dual(trials: Trials, known: NDArray[np.bool_], fold: NDArray[np.intp], settings: FitSettings) -> _Dual:
+    features, targets = trials.features[known], trials.targets[known]
+    scores = encoding_correlations(features, targets, fold[known], settings.encoding_alpha)
+    voxels = choose_voxels(scores, features, settings.n_voxels)
+    chosen = np.asarray(features[:, voxels], np.float64)
+    mu, sigma, intercept = chosen.mean(axis=0), chosen.std(axis=0), targets.mean(axis=0)
+    rows = (chosen - mu) / sigma
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    rotated = vectors.T @ (targets - intercept)
+    return _Dual(voxels, mu, sigma, rows, np.maximum(values, 0.0), vectors, rotated, intercept)
+
+
+def choose_voxels(scores: Floats, features: NDArray[np.floating], n_voxels: int) -> NDArray[np.intp]:
+    """Columns of the `n_voxels` best scores among voxels that vary, increasing; ties by column.
+
+    Raises
+    ------
+    FitError
+        No voxel varies.
+    """
+    varies = np.flatnonzero(np.asarray(features, np.float64).std(axis=0) > 1e-9)
+    if not len(varies):
+        raise FitError(f"none of the {features.shape[1]} voxels varies over the training trials; look at the runs and "
+                       "the brain mask")
+    return np.sort(varies[np.argsort(-scores[varies], kind="stable")[:n_voxels]])
+
+
+def _errors(dual: _Dual, trials: Trials, held: NDArray[np.bool_], grid: Floats) -> Floats:
+    """Squared error (n_alphas, dim) summed over held-out trials."""
+    rows = (np.asarray(trials.features[held][:, dual.voxels], np.float64) - dual.mu) / dual.sigma
+    projected, targets = rows @ dual.rows.T @ dual.vectors, trials.targets[held] - dual.intercept
+    return np.stack([((projected @ (dual.rotated / (dual.values[:, None] + alpha)) - targets) ** 2).sum(axis=0)
+                     for alpha in grid])
+
+
+def _final(trials: Trials, fold: NDArray[np.intp], alphas: Floats, settings: FitSettings) -> LinearMap:
+    scores = encoding_correlations(trials.features, trials.targets, fold, settings.encoding_alpha)
+    voxels = choose_voxels(scores, trials.features, settings.n_voxels)
+    chosen = np.asarray(trials.features[:, voxels], np.float64)
+    mu, sigma = chosen.mean(axis=0), chosen.std(axis=0)
+    ridge = Ridge(alpha=alphas, solver="cholesky").fit((chosen - mu) / sigma, trials.targets)
+    weights, intercept = np.asarray(ridge.coef_, np.float64).T, np.asarray(ridge.intercept_, np.float64)
+    return LinearMap(voxels, mu, sigma, weights, intercept)
