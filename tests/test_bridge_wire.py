@@ -15,6 +15,7 @@ from scanner_bridge import wire
 from scanner_bridge.errors import ChecksumError, WireError
 from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, Volume
 from scanner_bridge.wire import decode, encode, pack, unpack
+from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 2**53 - 1)
@@ -225,7 +226,7 @@ def test_what_is_not_two_frames_of_bytes_is_refused(frames: Any) -> None:
 def test_oversized_frames_are_refused_unread() -> None:
     frames = encode(a_volume())
     with pytest.raises(WireError, match="takes"):
-        decode([frames[0], bytes(wire.MAX_PAYLOAD_BYTES + 1)])
+        decode([frames[0], bytes(MAX_PAYLOAD_BYTES + 1)])
     with pytest.raises(WireError, match="takes"):
         decode([frames[0] + bytes(wire.MAX_HEADER_BYTES), frames[1]])
 

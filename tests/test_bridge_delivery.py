@@ -1,0 +1,267 @@
+"""Whatever the network and the receiver do, what was submitted arrives once, in order, and stays."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from scanner_bridge.delivery import MAX_REQUESTS, Accept, Answer, Envelope, Kind, Outgoing, Receiver, Rejected, Sender
+from scanner_bridge.errors import TransportError, WireError
+from scanner_bridge.volume import RunEnd
+from scanner_bridge.wire import encode
+
+NONCE = b"n" * 16
+OTHER = b"o" * 16
+
+
+def message(number: int) -> list[bytes]:
+    return encode(RunEnd("run", number))
+
+
+def data(seq: int, first_seq: int = 0, nonce: bytes = NONCE) -> Envelope:
+    return Envelope(Kind.DATA, nonce, seq, first_seq)
+
+
+def damaged(frames: Sequence[bytes]) -> list[bytes]:
+    return [frames[0][:-1] + bytes([frames[0][-1] ^ 1]), frames[1]]
+
+
+class AnySchedule(RuleBasedStateMachine):
+    """Two senders, one receiver, and links that lose, repeat, delay, reorder and damage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self.senders = [Sender(nonce, window=4, timeout_s=1.0) for nonce in (NONCE, OTHER)]
+        self.submitted: list[list[bytes]] = [[], []]
+        self.to_receiver: list[Outgoing] = []
+        self.to_senders: list[Envelope] = []
+        self.receiver = Receiver()
+        self.handed_out: list[Accept | Rejected] = []
+        self.log: list[Accept | Rejected] = []
+
+    def deliver(self, outgoing: Outgoing, frames: Sequence[bytes]) -> None:
+        verdict = self.receiver.on_data(outgoing.envelope, frames)
+        if isinstance(verdict, Answer):
+            if verdict.envelope is not None:
+                self.to_senders.append(verdict.envelope)
+        else:
+            self.handed_out.append(verdict)
+
+    @precondition(lambda self: not all(sender.full for sender in self.senders))
+    @rule(which=st.integers(0, 1))
+    def submit(self, which: int) -> None:
+        which = which if not self.senders[which].full else 1 - which
+        seq = self.senders[which].submit(message(len(self.submitted[which])))
+        assert seq == len(self.submitted[which])
+        self.submitted[which].append(message(seq)[0])
+
+    @rule(wait_s=st.sampled_from([0.0, 0.4, 1.0]))
+    def send_what_is_due(self, wait_s: float) -> None:
+        self.now_s += wait_s
+        for sender in self.senders:
+            self.to_receiver += sender.to_send(self.now_s)
+
+    @precondition(lambda self: self.to_receiver)
+    @rule(draw=st.data(), fate=st.sampled_from(["arrives", "arrives", "arrives", "arrives twice", "lost", "damaged"]))
+    def a_message_on_the_way(self, draw: st.DataObject, fate: str) -> None:
+        outgoing = self.to_receiver.pop(draw.draw(st.integers(0, len(self.to_receiver) - 1)))
+        if fate == "arrives twice":
+            self.to_receiver.append(outgoing)
+        if fate != "lost":
+            self.deliver(outgoing, damaged(outgoing.frames) if fate == "damaged" else outgoing.frames)
+
+    @precondition(lambda self: self.to_senders)
+    @rule(draw=st.data(), fate=st.sampled_from(["arrives", "arrives", "arrives twice", "lost"]))
+    def an_answer_on_the_way(self, draw: st.DataObject, fate: str) -> None:
+        answer = self.to_senders.pop(draw.draw(st.integers(0, len(self.to_senders) - 1)))
+        if fate == "arrives twice":
+            self.to_senders.append(answer)
+        if fate != "lost":
+            for sender in self.senders:
+                sender.on_answer(answer)
+
+    @precondition(lambda self: self.handed_out)
+    @rule()
+    def store_and_acknowledge(self) -> None:
+        verdict = self.handed_out.pop(0)
+        self.log.append(verdict)
+        self.to_senders.append(self.receiver.acknowledge(verdict.nonce, verdict.seq))
+
+    @precondition(lambda self: self.handed_out)
+    @rule()
+    def crash_between_store_and_acknowledge(self) -> None:
+        self.log.append(self.handed_out.pop(0))
+        self.crash()
+
+    @rule()
+    def crash(self) -> None:
+        self.handed_out = []
+        self.receiver = Receiver({nonce: len(self.stored(nonce)) for nonce in (NONCE, OTHER)})
+
+    @rule()
+    def socket_breaks_and_connects_again(self) -> None:
+        self.to_receiver = []
+        for sender in self.senders:
+            sender.send_again()
+
+    def stored(self, nonce: bytes) -> list[Accept | Rejected]:
+        return [verdict for verdict in self.log if verdict.nonce == nonce]
+
+    @invariant()
+    def the_log_is_a_prefix_of_what_was_submitted(self) -> None:
+        for sender, submitted in zip(self.senders, self.submitted, strict=True):
+            stored = self.stored(sender.nonce)
+            assert [verdict.seq for verdict in stored] == list(range(len(stored)))
+            for verdict in stored:
+                whole = submitted[verdict.seq]
+                wanted = whole if isinstance(verdict, Accept) else damaged([whole, b""])[0]
+                assert verdict.frames[0] == wanted
+
+    @invariant()
+    def nothing_acknowledged_is_missing_from_the_log(self) -> None:
+        for sender, submitted in zip(self.senders, self.submitted, strict=True):
+            assert len(submitted) - sender.unacknowledged <= len(self.stored(sender.nonce))
+
+    def teardown(self) -> None:
+        for _ in range(50):
+            self.now_s += 1.0
+            for sender in self.senders:
+                self.to_receiver += sender.to_send(self.now_s)
+            while self.to_receiver or self.handed_out or self.to_senders:
+                if self.to_receiver:
+                    outgoing = self.to_receiver.pop(0)
+                    self.deliver(outgoing, outgoing.frames)
+                if self.handed_out:
+                    self.store_and_acknowledge()
+                if self.to_senders:
+                    answer = self.to_senders.pop(0)
+                    for sender in self.senders:
+                        sender.on_answer(answer)
+        assert [sender.unacknowledged for sender in self.senders] == [0, 0]
+        self.the_log_is_a_prefix_of_what_was_submitted()
+        for sender, submitted in zip(self.senders, self.submitted, strict=True):
+            assert len(self.stored(sender.nonce)) == len(submitted)
+
+
+TestAnySchedule = AnySchedule.TestCase
+TestAnySchedule.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+
+
+def test_the_window_limits_what_is_unacknowledged() -> None:
+    sender = Sender(NONCE, window=2)
+    assert [sender.submit(message(0)), sender.submit(message(1))] == [0, 1]
+    assert sender.full
+    with pytest.raises(TransportError, match="2 messages wait"):
+        sender.submit(message(2))
+    sender.on_answer(Envelope(Kind.ACK, NONCE, 1))
+    assert not sender.full
+    assert sender.submit(message(2)) == 2
+
+
+def test_a_message_is_sent_once_until_its_timeout_and_at_once_on_request() -> None:
+    sender = Sender(NONCE, timeout_s=1.0)
+    assert sender.next_due_s() is None
+    for number in range(3):
+        sender.submit(message(number))
+    assert sender.next_due_s() == float("-inf")
+    assert [outgoing.envelope.seq for outgoing in sender.to_send(10.0)] == [0, 1, 2]
+    assert sender.to_send(10.9) == []
+    assert sender.next_due_s() == 11.0
+    sender.on_answer(Envelope(Kind.RESEND, NONCE, 1))
+    assert [outgoing.envelope.seq for outgoing in sender.to_send(10.9)] == [1, 2]
+    assert [outgoing.envelope.seq for outgoing in sender.to_send(11.0)] == [0]
+
+
+def test_a_hole_is_asked_for_once() -> None:
+    receiver = Receiver()
+    assert receiver.on_data(data(1), message(1)) == Answer(Envelope(Kind.RESEND, NONCE, 0))
+    assert receiver.on_data(data(2), message(2)) == Answer(None)
+    assert isinstance(receiver.on_data(data(0), message(0)), Accept)
+
+
+def test_a_duplicate_is_acknowledged_only_as_far_as_it_was_stored() -> None:
+    receiver = Receiver()
+    receiver.on_data(data(0), message(0))
+    assert receiver.on_data(data(0), message(0)) == Answer(Envelope(Kind.ACK, NONCE, 0))
+    assert receiver.acknowledge(NONCE, 0) == Envelope(Kind.ACK, NONCE, 1)
+    assert receiver.on_data(data(0), message(0)) == Answer(Envelope(Kind.ACK, NONCE, 1))
+
+
+def test_damaged_frames_are_asked_for_three_times_and_then_kept_as_they_came() -> None:
+    receiver = Receiver()
+    bad = damaged(message(0))
+    for _ in range(MAX_REQUESTS):
+        assert receiver.on_data(data(0), bad) == Answer(Envelope(Kind.RESEND, NONCE, 0))
+    verdict = receiver.on_data(data(0), bad)
+    assert isinstance(verdict, Rejected)
+    assert verdict.frames == bad
+    assert "CRC32C" in verdict.reason
+    assert isinstance(receiver.on_data(data(1), message(1)), Accept)
+
+
+@pytest.mark.parametrize("seqs", [[1], [0, 0], [0, 1, 2], [2]])
+def test_acknowledging_out_of_order_is_refused(seqs: list[int]) -> None:
+    receiver = Receiver()
+    receiver.on_data(data(0), message(0))
+    receiver.on_data(data(1), message(1))
+    for seq in seqs[:-1]:
+        receiver.acknowledge(NONCE, seq)
+    with pytest.raises(TransportError, match="in the order it was received"):
+        receiver.acknowledge(NONCE, seqs[-1])
+
+
+def test_a_receiver_without_its_record_refuses_and_the_sender_says_so() -> None:
+    sender = Sender(NONCE)
+    for number in range(2):
+        sender.submit(message(number))
+    sender.on_answer(Envelope(Kind.ACK, NONCE, 1))
+    (outgoing,) = sender.to_send(0.0)
+    verdict = Receiver().on_data(outgoing.envelope, outgoing.frames)
+    assert verdict == Answer(Envelope(Kind.REFUSE, NONCE, 0))
+    with pytest.raises(TransportError, match="without its record"):
+        sender.on_answer(Envelope(Kind.REFUSE, NONCE, 0))
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_an_error() -> None:
+    with pytest.raises(TransportError, match="only 0 were sent"):
+        Sender(NONCE).on_answer(Envelope(Kind.ACK, NONCE, 1))
+
+
+def test_answers_to_another_stream_change_nothing() -> None:
+    sender = Sender(NONCE)
+    sender.submit(message(0))
+    sender.on_answer(Envelope(Kind.ACK, OTHER, 1))
+    assert sender.unacknowledged == 1
+
+
+@pytest.mark.parametrize("arguments", [{"nonce": b"short"}, {"window": 0}, {"timeout_s": 0.0}], ids=str)
+def test_a_sender_refuses_settings_that_cannot_work(arguments: dict[str, object]) -> None:
+    with pytest.raises(TransportError):
+        Sender(**{"nonce": NONCE, **arguments})  # type: ignore[arg-type]
+
+
+@given(st.sampled_from(Kind), st.binary(min_size=16, max_size=16), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_envelopes_survive_the_round_trip(kind: Kind, nonce: bytes, seq: int, first_seq: int) -> None:
+    envelope = Envelope(kind, nonce, seq, first_seq)
+    assert Envelope.from_bytes(envelope.to_bytes()) == envelope
+
+
+def test_an_envelope_cut_or_changed_anywhere_is_refused() -> None:
+    whole = data(5).to_bytes()
+    for n_bytes in range(len(whole)):
+        with pytest.raises(WireError):
+            Envelope.from_bytes(whole[:n_bytes])
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        with pytest.raises(WireError):
+            Envelope.from_bytes(bytes(changed))
+
+
+@given(st.binary(max_size=60))
+def test_random_bytes_are_never_an_envelope(frame: bytes) -> None:
+    with pytest.raises(WireError):
+        Envelope.from_bytes(frame)
