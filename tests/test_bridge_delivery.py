@@ -68,11 +68,13 @@ class AnySchedule(RuleBasedStateMachine):
             self.to_receiver += sender.to_send(self.now_s)
 
     @precondition(lambda self: self.to_receiver)
-    @rule(draw=st.data(), fate=st.sampled_from(["arrives", "arrives", "arrives twice", "lost", "damaged"]))
+    @rule(draw=st.data(), fate=st.sampled_from(["arrives", "arrives twice", "arrives again later", "lost", "damaged"]))
     def a_message_on_the_way(self, draw: st.DataObject, fate: str) -> None:
         outgoing = self.to_receiver.pop(draw.draw(st.integers(0, len(self.to_receiver) - 1)))
-        if fate == "arrives twice":
+        if fate == "arrives again later":
             self.to_receiver.append(outgoing)
+        if fate == "arrives twice":
+            self.deliver(outgoing, outgoing.frames)
         if fate != "lost":
             self.deliver(outgoing, damaged(outgoing.frames) if fate == "damaged" else outgoing.frames)
 
