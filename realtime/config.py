@@ -150,6 +150,8 @@ def make_settings(kind: type[Settings], document: dict[str, Any], overrides: dic
     except ValidationError as exc:
         problems += [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}, got {_short(error['input'])}"
                      for error in exc.errors()]
+    except ConfigError as exc:
+        problems.append(str(exc))
     if problems:
         raise ConfigError(f"settings {origin}: " + "; ".join(problems))
     return settings

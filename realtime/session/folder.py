@@ -42,6 +42,21 @@ class SessionFolder:
         return self.path / "session.json"
 
     @property
+    def bundle(self) -> Path:
+        """Copy of the bundle."""
+        return self.path / "bundle"
+
+    @property
+    def catalogue(self) -> Path:
+        """Copy of the catalogue's embeddings, without the audio."""
+        return self.path / "catalogue"
+
+    @property
+    def events(self) -> Path:
+        """Copy of the events; missing when trials were marked."""
+        return self.path / "events.tsv"
+
+    @property
     def played(self) -> Path:
         """The samples that were played."""
         return self.path / "played.wav"

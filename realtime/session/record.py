@@ -23,13 +23,13 @@ def to_line(document: Document) -> bytes:
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Whole documents of a record or timing file, in order; a line cut off by a crash is left out."""
-    if path.exists():
-        for line in _whole_lines(path):
-            yield json.loads(line)
+    for line in record_lines(path):
+        yield json.loads(line)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")[:-1]
+def record_lines(path: Path) -> list[bytes]:
+    """Whole lines of a file of documents, their ends included; none when there is no file."""
+    return [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
 class DocumentLog:
@@ -37,7 +37,7 @@ class DocumentLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines = [line + b"\n" for line in _whole_lines(path)] if path.exists() else []
+        self._lines = record_lines(path)
         self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(sum(len(line) for line in self._lines))
         self._file.seek(0, os.SEEK_END)

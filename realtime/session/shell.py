@@ -10,10 +10,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from realtime.errors import JournalError
+from realtime.errors import JournalError, PlaybackError
 from realtime.messages import Cue
+from realtime.playback import protocol
 from realtime.playback.client import PlayerClient
 from realtime.ports import MessageBus
 from realtime.session.entries import EventEntry, MessageEntry
@@ -234,19 +236,24 @@ class LiveSession:
         if name in ("mute", "unmute"):
             self.wires.player.mute(name == "mute")
         elif name == "volume" and value is not None:
-            self.wires.player.set_volume(value)
+            try:
+                self.wires.player.set_volume(value)
+            except PlaybackError as exc:
+                self._alarm(str(exc))
         elif name == "stop":
             self.wires.player.stop()
 
     async def _player_events(self) -> None:
         async for event in self.wires.player.events():
-            if event.get("event") == "sounding":
-                self.wires.timing.append({"cue": event["cue"], "volume": self._cue_volumes.get(event["cue"]),
-                                          "sound_s": event["time_s"]})
-                continue
-            self.wires.timing.append({"player": event})
-            if event.get("event") in ("failed", "alarm"):
-                self._alarm(str(event.get("text", event)))
+            match event:
+                case protocol.Sounding():
+                    self.wires.timing.append({"cue": event.cue, "volume": self._cue_volumes.get(event.cue),
+                                              "clip_id": event.clip_id, "sound_s": event.time_s,
+                                              "position": event.position})
+                case protocol.Failed() | protocol.Rejected():
+                    self._alarm(f"player: {event.reason}")
+                case protocol.Status():
+                    self.wires.bus.publish("sound", msgspec.to_builtins(event))
         await asyncio.Event().wait()  # a player that is gone takes the sound, not the session
 
     def _act(self, cue: Cue | None) -> None:

@@ -1,0 +1,154 @@
+"""A recorded run through the whole loop: broker, live program and bridge as the processes they are."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realtime.broker import embedded_broker
+from realtime.bus import watch_session
+from realtime.errors import SessionError
+from realtime.session.folder import SessionFolder
+from realtime.session.summary import Figures
+
+_ARM_TIMEOUT_S = 120.0  # a first start compiles every kernel
+_BRIDGE_GRACE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What to stream, into what.
+
+    Attributes
+    ----------
+    source : Path
+        Recorded run: NIfTI or a folder of DICOM.
+    bundle, catalogue, session : Path
+        As in `LiveSettings`.
+    events : Path or None
+        Trial onsets.
+    speed : float or None
+        Times the scanner's pace; None for as fast as it goes.
+    sink : str
+        Of the player.
+    """
+
+    source: Path
+    bundle: Path
+    catalogue: Path
+    session: Path
+    events: Path | None = None
+    speed: float | None = 1.0
+    sink: str = "auto"
+
+
+Show = Callable[[str, dict[str, Any]], None]
+
+
+async def rehearse(plan: Rehearsal, show: Show) -> Figures:
+    """Stream the run and return the session's figures.
+
+    Raises
+    ------
+    SessionError
+        The live program or the bridge refused; its own sentence is passed on.
+    """
+    endpoint = f"tcp://127.0.0.1:{_free_port()}"
+    async with contextlib.AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(embedded_broker())
+        live = await stack.enter_async_context(_process(*_live_command(plan, endpoint, broker)))
+        updates = watch_session(broker, plan.session.name)
+        armed = asyncio.Event()
+        shown = asyncio.create_task(_show(updates, show, armed), name="rehearsal.show")
+        stack.callback(shown.cancel)
+        await _first(armed.wait(), live, _ARM_TIMEOUT_S)
+        pace = ["--unpaced"] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
+        bridge = await stack.enter_async_context(
+            _process("bridge", "serve", str(plan.source), "--connect", endpoint, *pace))
+        await _both(live, bridge)
+        return _figures(plan)
+
+
+def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
+    events = ["--events", str(plan.events)] if plan.events else []
+    return ["live", "--bundle", str(plan.bundle), "--catalogue", str(plan.catalogue), "--session", str(plan.session),
+            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--quiet", *events]
+
+
+async def _show(updates: AsyncIterator[tuple[str, dict[str, Any]]], show: Show, armed: asyncio.Event) -> None:
+    async for topic, payload in updates:
+        show(topic, payload)
+        if topic == "state" and payload.get("state") in ("armed", "resumed", "running"):
+            armed.set()
+
+
+@contextlib.asynccontextmanager
+async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "innerear", *command, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), _BRIDGE_GRACE_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _first(event: Any, live: asyncio.subprocess.Process, timeout_s: float) -> None:
+    """Until the event; an early end of the live program or the timeout is an error."""
+    waiting, ended = asyncio.ensure_future(event), asyncio.ensure_future(live.wait())
+    try:
+        await asyncio.wait((waiting, ended), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            raise SessionError(await _complaint(live, "the live program ended before the run"))
+        if not waiting.done():
+            raise SessionError(f"the live program was not ready within {timeout_s:g} s; try: innerear live --help")
+    finally:
+        waiting.cancel()
+        ended.cancel()
+
+
+async def _both(live: asyncio.subprocess.Process, bridge: asyncio.subprocess.Process) -> None:
+    """Until both have ended well; the first to fail is heard."""
+    live_error, bridge_error = asyncio.create_task(_drain(live)), asyncio.create_task(_drain(bridge))
+    waits = {asyncio.create_task(live.wait()): live, asyncio.create_task(bridge.wait()): bridge}
+    for task in asyncio.as_completed(waits):
+        await task
+        for process, error in ((live, live_error), (bridge, bridge_error)):
+            if process.returncode not in (None, 0):
+                name = "live program" if process is live else "bridge"
+                raise SessionError((await error).strip() or f"the {name} ended with status {process.returncode}")
+
+
+async def _drain(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    return (await process.stderr.read()).decode(errors="replace")
+
+
+async def _complaint(process: asyncio.subprocess.Process, otherwise: str) -> str:
+    return (await _drain(process)).strip() or otherwise
+
+
+def _figures(plan: Rehearsal) -> Figures:
+    path = SessionFolder(plan.session).summary
+    try:
+        figures: Figures = json.loads(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise SessionError(f"the session left no summary at {path} ({exc}); see the session's record") from exc
+    return figures
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
