@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.filters import SplineFilter, spline_filter
-from realtime.preprocessing.kernels import centre_of_mass, gauss_newton, hessian, mean_intensity, spline_gradients
+from realtime.preprocessing.alignment_kernels import gauss_newton, hessian, spline_gradients
+from realtime.preprocessing.filters import SmoothingFilter, smoothing_filter
+from realtime.preprocessing.kernels import centre_of_mass, mean_intensity
 from realtime.preprocessing.rigid import Pose, apply, inverse_affine, product, voxel_sizes
 from realtime.preprocessing.settings import PreprocessorSettings
 
@@ -63,7 +64,7 @@ class Alignment:
 class _Level:
     """The reference at one smoothing, with all that does not change from volume to volume."""
 
-    smoothing: SplineFilter
+    smoothing: SmoothingFilter
     points: NDArray[np.float64]
     template: NDArray[np.float64]
     descent: NDArray[np.float32]
@@ -155,7 +156,7 @@ class Aligner:
                          int(outcome[1]), bool(outcome[2]))
 
     def _level(self, reference: NDArray[np.float32], fwhm_mm: float) -> _Level:
-        smoothing = spline_filter(voxel_sizes(self._affine), fwhm_mm, _TAP_TOLERANCE)
+        smoothing = smoothing_filter(voxel_sizes(self._affine), fwhm_mm, _TAP_TOLERANCE)
         coefficients = smoothing.apply(reference)
         coordinates = _jittered_points(coefficients, self._affine, self._settings)
         template = np.empty(len(coordinates))
@@ -192,14 +193,13 @@ def _jittered_points(coefficients: NDArray[np.float32], affine: NDArray[np.float
     nz, ny, nx = coefficients.shape
     if min(coefficients.shape) < 4:
         raise VolumeError(f"the reference has shape {(nx, ny, nz)}; alignment needs at least 4 voxels along each axis")
-    inner = np.stack(np.meshgrid(*(np.arange(1, n - 1) for n in (nz, ny, nx)), indexing="ij"), -1).reshape(-1, 3)
-    grid = np.ascontiguousarray(inner[:, ::-1], np.float64)
-    values, slopes = np.empty(len(grid)), np.empty_like(grid)
-    spline_gradients(coefficients, grid, values, slopes)
-    slopes /= np.array(voxel_sizes(affine))
-    steepness = slopes[:, 0] ** 2 + slopes[:, 1] ** 2 + slopes[:, 2] ** 2
-    threshold = max(np.sort(steepness)[int(_STRONG_GRADIENT * len(steepness))], _FLAT * steepness.max())
-    steep = grid[steepness > threshold]
+    inner = np.s_[1:-1, 1:-1, 1:-1]
+    steepness = np.zeros((nz - 2, ny - 2, nx - 2))
+    for axis, size in zip((2, 1, 0), voxel_sizes(affine), strict=True):
+        change = (np.roll(coefficients, -1, axis)[inner] - np.roll(coefficients, 1, axis)[inner]) / (2.0 * size)
+        steepness += change.astype(np.float64) ** 2
+    threshold = max(np.sort(steepness, axis=None)[int(_STRONG_GRADIENT * steepness.size)], _FLAT * steepness.max())
+    steep = np.argwhere(steepness > threshold)[:, ::-1] + 1.0
     if len(steep) < _FEWEST_VOXELS:
         raise VolumeError(f"the reference has structure in {len(steep)} voxels only, alignment needs "
                           f"{_FEWEST_VOXELS}; pass a mean image of the run")
@@ -207,11 +207,12 @@ def _jittered_points(coefficients: NDArray[np.float32], affine: NDArray[np.float
     order = np.argsort(_scattered(settings.seed, len(steep)), kind="stable")
     chosen = steep[np.resize(order, n_points)]
     jitter = _scattered(settings.seed + 1, 3 * n_points).reshape(n_points, 3)
-    return chosen + ((jitter >> np.uint64(11)).astype(np.float64) / 2.0**53 - 0.5)
+    points: NDArray[np.float64] = chosen + ((jitter >> np.uint64(11)).astype(np.float64) / 2.0**53 - 0.5)
+    return np.ascontiguousarray(points)
 
 
 def _scattered(seed: int, n: int) -> NDArray[np.uint64]:
-    """n numbers of SplitMix64 (Steele, Lea and Flood 2014): numpy's own streams may change with its version."""
+    """First n numbers of SplitMix64 (Steele, Lea and Flood 2014): numpy's own streams may change with its version."""
     state = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

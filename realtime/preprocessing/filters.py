@@ -1,9 +1,8 @@
-"""FIR taps that turn a volume into cubic B-spline coefficients, smoothed or not.
+"""FIR taps that turn a volume into the cubic B-spline coefficients of its smoothed self, in one pass per axis.
 
-Both are one symmetric kernel per axis: the inverse of the sampled cubic B-spline, convolved with
-a Gaussian where the volume is to be smoothed as well. Taps are computed with `+ − × ÷` alone, so
-that they are the same on every machine, and summed with `fsum`: the built-in `sum` rounds
-differently from Python 3.12 on.
+One symmetric kernel per axis: the inverse of the sampled cubic B-spline convolved with a
+Gaussian. Taps are computed with `+ − × ÷` alone, so that they are the same on every machine, and
+summed with `fsum`: the built-in `sum` rounds differently from Python 3.12 on.
 """
 
 import math
@@ -12,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.preprocessing.kernels import filter_separable
+from realtime.preprocessing.filter_kernels import filter_separable
 
 _POLE = math.sqrt(3.0) - 2.0
 _SIGMA_PER_FWHM = 0.42466090014400953  # 1 / (2 √(2 ln 2))
 
 
 @dataclass(frozen=True, eq=False)
-class SplineFilter:
-    """Volume to cubic B-spline coefficients, with mirrored borders.
+class SmoothingFilter:
+    """Volume to the cubic B-spline coefficients of the smoothed volume, with mirrored borders.
 
     Attributes
     ----------
@@ -40,13 +39,13 @@ class SplineFilter:
         return target
 
 
-def spline_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, tolerance: float) -> SplineFilter:
+def smoothing_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, tolerance: float) -> SmoothingFilter:
     """Filter for voxels of these sizes (x, y, z); `fwhm_mm` 0 means no smoothing.
 
     Taps smaller than `tolerance` times the centre are cut off, and the rest scaled to sum 1.
     """
     taps = [np.array(_half_kernel(fwhm_mm / size, tolerance), np.float32) for size in voxel_mm]
-    return SplineFilter(*taps)
+    return SmoothingFilter(*taps)
 
 
 def _half_kernel(fwhm_voxels: float, tolerance: float) -> list[float]:

@@ -95,7 +95,8 @@ class Preprocessor:
         self._settings = settings
         self._reference = _canonical(reference, "reference")
         if not (np.abs(self._reference) <= _LARGEST_INTENSITY).all():
-            raise VolumeError("the reference holds NaN, infinity or overflowing voxels; make it again from whole volumes")
+            raise VolumeError("the reference holds NaN, infinity or voxels beyond 1e30; make it again from whole "
+                              "volumes")
         self._affine = checked_affine(affine)
         self._voxels = _checked_voxels(voxels, self._reference.shape[::-1])
         self._feature_scale = None if feature_scale is None else np.array(feature_scale, np.float32)
@@ -147,7 +148,7 @@ class Preprocessor:
             self._last = found
         held = self._last
         motion = np.eye(4) if held is None else held.pose.motion(self._aligner.centre)
-        samples = self._sampler.sample(volume, affine, motion)
+        samples = self._sampler.sample_in_place(volume, affine, motion)
         censored = not found.trusted or n_repaired > 0 or displacement_mm > self._settings.censor_fd_mm
         settling = self._scaler.settling
         features = self._scaler.push(samples, censored)
@@ -168,10 +169,11 @@ class Preprocessor:
     def state(self) -> PreprocessorState:
         """Everything that decides what comes next, as copies."""
         scaler = self._scaler.state()
+        scale = None if self._feature_scale is None else self._feature_scale.copy()
         last = self._last or Alignment(Pose(np.eye(3), self._aligner.centre), 1.0, 0.0, 0.0, 0, False)
         return PreprocessorState(
             settings=self._settings, reference=self._reference.T.copy(), affine=self._affine.copy(),
-            voxels=self._voxels.copy(), feature_scale=None if self._feature_scale is None else self._feature_scale.copy(),
+            voxels=self._voxels.copy(), feature_scale=scale,
             rotation=last.pose.rotation.copy(), position=last.pose.position.copy(), gain=last.gain,
             residual=last.residual, aligned=self._last is not None, mean=scaler.mean, spread=scaler.spread,
             count=scaler.count, elapsed=scaler.elapsed)

@@ -3,11 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.preprocessing.filters import spline_filter
-from realtime.preprocessing.kernels import sample_voxels
+from realtime.preprocessing.alignment_kernels import sample_voxels
+from realtime.preprocessing.filter_kernels import spline_prefilter
 from realtime.preprocessing.rigid import inverse_affine, product
-
-_TAP_TOLERANCE = 1e-6
 
 
 class VoxelSampler:
@@ -24,16 +22,15 @@ class VoxelSampler:
     def __init__(self, affine: NDArray[np.float64], voxels: NDArray[np.int32]) -> None:
         self._affine = affine
         self._voxels = voxels
-        self._prefilter = spline_filter((1.0, 1.0, 1.0), 0.0, _TAP_TOLERANCE)
 
-    def sample(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
-               motion: NDArray[np.float64]) -> NDArray[np.float32]:
+    def sample_in_place(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
+                        motion: NDArray[np.float64]) -> NDArray[np.float32]:
         """Intensities, a new float32 array of shape (n,).
 
         Parameters
         ----------
         volume : float32 array of shape (nz, ny, nx)
-            Canonical layout, finite, not smoothed.
+            Canonical layout, finite, not smoothed. Overwritten by its spline coefficients.
         affine : float64 array of shape (4, 4)
             Voxel to mm of the volume.
         motion : float64 array of shape (4, 4)
@@ -46,5 +43,6 @@ class VoxelSampler:
         """
         transform = product(inverse_affine(affine), product(motion, self._affine))[:3]
         out = np.empty(len(self._voxels), np.float32)
-        sample_voxels(self._prefilter.apply(volume), transform, self._voxels, out)
+        spline_prefilter(volume)
+        sample_voxels(volume, transform, self._voxels, out)
         return out
