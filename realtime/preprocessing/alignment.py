@@ -19,7 +19,8 @@ _FEWEST_VOXELS = 50
 _COARSE_FACTOR = 3.0        # smoothing of the coarse level, in units of the fine one
 _TRUSTED_RESIDUAL = 0.5     # an alignment must explain half of the reference's variance at the points
 _TRUSTED_INSIDE = 0.5       # and keep half of the points inside the grid
-_SUSPECT_GROWTH = 2.0       # a residual this much above the last trusted one asks for a second opinion
+_SUSPECT_GROWTH = 2.0       # a residual this much above the last trusted one asks for a second opinion,
+_SUSPECT_RESIDUAL = 0.005   # unless it is as small as in a quiet run (real 3 T run: 0.0003 to 0.0017)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,8 @@ class Aligner:
         warm = None
         if last is not None:
             warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain)
-            if warm.converged and warm.trusted and warm.residual <= _SUSPECT_GROWTH * last.residual:
+            usual = max(_SUSPECT_GROWTH * last.residual, _SUSPECT_RESIDUAL)
+            if warm.converged and warm.trusted and warm.residual <= usual:
                 return warm
         fresh = self._from_afar(volume, affine, to_voxel, coefficients)
         if warm is None:
