@@ -12,7 +12,7 @@ from typing import TypeVar
 from realtime.broker import embedded_broker
 from realtime.bundle import Bundle, read_bundle
 from realtime.bus import MqttBus, NullBus
-from realtime.config import LiveSettings
+from realtime.config import BridgeSettings, LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError, SpaceMismatchError
 from realtime.music.catalogue import Catalogue, read_catalogue
@@ -30,6 +30,7 @@ from realtime.session.record import Document, DocumentLog, Record, read_document
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.summary import Figures, summarise, write_json
 from scanner_bridge.clock import clock_id
+from scanner_bridge.keys import ServerKeys, load_server_keys
 from scanner_bridge.transport import VolumeServer
 
 logger = logging.getLogger(__name__)
@@ -148,8 +149,7 @@ async def run_live(settings: LiveSettings) -> Figures:
         bus = await _open_bus(stack, settings, folder)
         player = await PlayerClient.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
         server = await stack.enter_async_context(VolumeServer(
-            settings.bridge.endpoint, stored=next_expected(journal.recovered.records),
-            server_key=settings.bridge.server_key, client_keys=settings.bridge.client_keys))
+            settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
         if last_cue is not None:
             player.play(last_cue)
         wires = Wires(server, player, bus, journal, timing, clock_id())
@@ -173,6 +173,12 @@ def warm_up(parts: Parts) -> None:
     parts.index.similarities(parts.decoder.decode(features))
     gc.collect()
     gc.freeze()  # what lives now lives for the run: later collections need not look at it
+
+
+def _keys(settings: BridgeSettings) -> ServerKeys | None:
+    if settings.server_key is None or settings.client_keys is None:
+        return None
+    return load_server_keys(settings.server_key, sorted(settings.client_keys.glob("*.key")))
 
 
 async def _open_bus(stack: contextlib.AsyncExitStack, settings: LiveSettings, folder: SessionFolder) -> MessageBus:

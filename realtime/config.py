@@ -41,6 +41,12 @@ class BridgeSettings:
     client_keys: Path | None = None
     stale_after_volumes: int = 5
 
+    def __post_init__(self) -> None:
+        if (self.server_key is None) != (self.client_keys is None):
+            raise ConfigError("bridge.server_key and bridge.client_keys go together: give both, or neither")
+        if self.stale_after_volumes < 1:
+            raise ConfigError(f"bridge.stale_after_volumes is {self.stale_after_volumes}, wanted 1 or more")
+
 
 @dataclass(frozen=True)
 class BusSettings:

@@ -1,0 +1,211 @@
+"""The offline commands: demo, simulate, train, evaluate, export, corpus, report."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from offline_training.errors import TrainingError
+from realtime.config import load_settings
+from realtime.errors import RealtimeError
+from scanner_bridge.errors import BridgeError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Before and after the scan: simulate, train, evaluate, export, report.")
+corpus_app = typer.Typer(no_args_is_help=True, help="Build the music that can be played.")
+export_app = typer.Typer(no_args_is_help=True, help="Make bundles that were not trained.")
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(export_app, name="export")
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; see configs/.")]
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo in it is replaced.")] = Path("demo"),
+         config: Annotated[Path, typer.Option(help="Settings.")] = ROOT / "configs" / "demo.toml",
+         speed: Annotated[float | None, typer.Option(help="Times the scanner's pace.", min=0.01)] = None,
+         sink: Annotated[str | None, typer.Option(help="auto, device, wav or null.")] = None,
+         json_file: JsonOption = None) -> None:
+    """The whole loop: simulate a person, train, stream a held-out run live, play the music, report."""
+    from offline_training.demo import DemoFolder, DemoSettings, run_demo  # noqa: PLC0415
+    from realtime.__main__ import print_summary  # noqa: PLC0415
+    from realtime.console.table import SessionTable  # noqa: PLC0415
+    from realtime.session.summary import write_json  # noqa: PLC0415
+
+    console = Console()
+
+    def run() -> dict[str, Any]:
+        settings = load_settings(config, DemoSettings, {"speed": speed, "sink": sink})
+        with progress_bars(console) as progress:
+            return run_demo(DemoFolder(out), settings, progress,
+                            lambda text: console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True),
+                            lambda: SessionTable(console))
+
+    figures = _told(run)
+    print_summary(figures)
+    console.print(f"  report     {figures['report']}", highlight=False, soft_wrap=True)
+    console.print(f"  took       {figures['seconds_total']:.0f} s", highlight=False)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@app.command()
+def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
+             seed: Annotated[int | None, typer.Option(help="Of everything.")] = None) -> None:
+    """Write a simulated scanning session as BIDS: images, events, sidecars, stimuli, and the truth behind them."""
+    from offline_training.simulation.dataset import simulate_session  # noqa: PLC0415
+    from offline_training.simulation.settings import SimulationSettings  # noqa: PLC0415
+
+    def run() -> None:
+        settings = load_settings(config, SimulationSettings, {"seed": seed}) if config else SimulationSettings()
+        if config is None and seed is not None:
+            settings = replace(settings, seed=seed)
+        with progress_bars(Console()) as progress:
+            session = simulate_session(out, settings, progress)
+        Console().print(f"{len(session.runs)} runs in {session.folder}, music in {session.corpus}", soft_wrap=True)
+
+    _told(run)
+
+
+@app.command()
+def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with training runs.")],
+          bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
+          catalogue: Annotated[Path | None, typer.Option(help="Corpus of the clips; default DATASET/stimuli.")] = None,
+          subject: Annotated[str | None, typer.Option(help="Which subject; needed when there are several.")] = None,
+          config: ConfigOption = None, json_file: JsonOption = None) -> None:
+    """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
+    from offline_training.demo import worker_processes  # noqa: PLC0415
+    from offline_training.runs import read_dataset  # noqa: PLC0415
+    from offline_training.train import TrainSettings  # noqa: PLC0415
+    from offline_training.train import train as fit  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+    from realtime.session.summary import write_json  # noqa: PLC0415
+
+    def run() -> Any:
+        settings = load_settings(config, TrainSettings) if config else TrainSettings()
+        runs, music = read_dataset(dataset, subject), read_catalogue(catalogue or dataset / "stimuli")
+        with progress_bars(Console()) as progress, worker_processes() as executor:
+            return fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}")
+
+    trained = _told(run)
+    lines = [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
+             f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
+             f"ONNX and scikit-learn differ by at most {trained.parity.largest_difference:.1e} of the largest output"]
+    if trained.evaluation is not None:
+        lines.append(trained.evaluation.verdict)
+    for line in lines:
+        Console().print(line, soft_wrap=True, highlight=False)
+    if json_file is not None:
+        write_json(json_file, trained.bundle.manifest.accuracy)
+
+
+@app.command()
+def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+             dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs.")],
+             catalogue: Annotated[Path | None, typer.Option(help="Corpus; default DATASET/stimuli.")] = None,
+             subject: Annotated[str | None, typer.Option(help="Which subject.")] = None,
+             json_file: JsonOption = None) -> None:
+    """Identification accuracy of a bundle on the held-out runs of a data set, with its chance band."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from offline_training.demo import worker_processes  # noqa: PLC0415
+    from offline_training.evaluate import evaluate as score  # noqa: PLC0415
+    from offline_training.runs import read_dataset  # noqa: PLC0415
+    from realtime.bundle import read_bundle  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+    from realtime.session.summary import write_json  # noqa: PLC0415
+
+    def run() -> Any:
+        music = read_catalogue(catalogue or dataset / "stimuli")
+        with progress_bars(Console()) as progress, worker_processes() as executor:
+            return score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
+
+    evaluation = _told(run)
+    Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
+    if json_file is not None:
+        write_json(json_file, asdict(evaluation))
+
+
+@app.command()
+def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session.")],
+           out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html.")] = None) -> None:
+    """A recorded session as one HTML page with pictures."""
+    from offline_training.report import write_report  # noqa: PLC0415
+
+    target = out or session / "report.html"
+    _told(lambda: write_report(session, target))
+    Console().print(str(target), soft_wrap=True, highlight=False)
+
+
+@export_app.command()
+def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI or DICOM folder.")],
+              bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
+              catalogue: Annotated[Path, typer.Option(help="Corpus to rehearse with.")],
+              clip_s: Annotated[float, typer.Option(help="Length of the pretended trials.")] = 10.0,
+              events: Annotated[Path | None, typer.Option(help="Also write pretended events here.")] = None,
+              seed: Annotated[int, typer.Option(help="Of weights and events.")] = 0) -> None:
+    """A bundle with random weights for a scanner's own images, to rehearse everything but the decoding."""
+    from offline_training.rehearsal import rehearse_with  # noqa: PLC0415
+
+    bundle_made = _told(lambda: rehearse_with(source, bundle, catalogue, clip_s, events, seed))
+    Console().print(f"untrained bundle {bundle}: {len(bundle_made.voxels)} voxels; what it decodes is noise",
+                    soft_wrap=True, highlight=False)
+
+
+@corpus_app.command()
+def build(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+          n_per_genre: Annotated[int, typer.Option(help="Clips of each of the ten genres.", min=1)] = 12,
+          clip_s: Annotated[float, typer.Option(help="Length of a clip.", min=2.0)] = 10.0,
+          seed: Annotated[int, typer.Option(help="Of the music.")] = 0) -> None:
+    """Synthesise labelled clips of ten genres, fit an embedder on them and index them with it."""
+    from offline_training.corpus import CorpusSettings, make_corpus  # noqa: PLC0415
+
+    def run() -> None:
+        with progress_bars(Console()) as progress:
+            made = make_corpus(folder, CorpusSettings(n_per_genre=n_per_genre, seed=seed, duration_s=clip_s),
+                               progress=progress)
+        Console().print(f"{len(made.clips)} clips in {folder}", soft_wrap=True, highlight=False)
+
+    _told(run)
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per named piece of work, for functions that call back with (what, done, total)."""
+    columns = (TextColumn("        {task.description:28}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+               TimeElapsedColumn())
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=console, transient=True) as bars:
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+def _told(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except (TrainingError, RealtimeError, BridgeError) as exc:
+        _fail(str(exc))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(sentence: str) -> NoReturn:
+    sys.stderr.write(f"innerear: {sentence}\n")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

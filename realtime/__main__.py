@@ -1,0 +1,194 @@
+"""The live program's commands: live, check, watch, replay, verify."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from realtime.config import LiveSettings, load_settings, make_settings
+from realtime.errors import RealtimeError
+from realtime.session.summary import Figures, write_json
+from scanner_bridge.errors import BridgeError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="The live program: volumes in, music out.")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; see configs/live.toml.")]
+BundleOption = Annotated[Path | None, typer.Option(help="Bundle folder; wins over the file.")]
+CatalogueOption = Annotated[Path | None, typer.Option(help="Catalogue folder; wins over the file.")]
+SessionOption = Annotated[Path | None, typer.Option(help="Session folder; an interrupted one is resumed.")]
+EventsOption = Annotated[Path | None, typer.Option(help="BIDS events file with the trial onsets.")]
+EndpointOption = Annotated[str | None, typer.Option(help="ZeroMQ endpoint the bridge delivers to.")]
+BrokerOption = Annotated[str | None, typer.Option(help="mqtt://host:port, or 'embedded'.")]
+SinkOption = Annotated[str | None, typer.Option(help="auto, device, wav or null.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+
+
+@app.command()
+def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: CatalogueOption = None,
+         session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
+         broker: BrokerOption = None, sink: SinkOption = None,
+         quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+         json_file: JsonOption = None) -> None:
+    """Run a live session until the scanner's run ends. Started again with the same session, it goes on."""
+    logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(levelname)s %(message)s")
+    settings = _told(lambda: _settings(config, bundle, catalogue, session, events, endpoint, broker, sink))
+
+    def run() -> Figures:
+        from realtime.app import run_live  # noqa: PLC0415 - numba and onnxruntime, only when a session runs
+
+        return asyncio.run(run_live(settings))
+
+    figures = _told(run)
+    if json_file is not None:
+        write_json(json_file, figures)
+    if not quiet:
+        print_summary(figures)
+
+
+@app.command()
+def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: CatalogueOption = None,
+          session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
+          broker: BrokerOption = None, sink: SinkOption = None) -> None:
+    """Preflight: name everything that would stop this session; exit status 0 means it can start."""
+    settings = _told(lambda: _settings(config, bundle, catalogue, session, events, endpoint, broker, sink))
+    from realtime.app import problems  # noqa: PLC0415
+
+    found = problems(settings)
+    for problem in found:
+        Console(stderr=True).print(f"[red]✗[/red] {problem}", soft_wrap=True, highlight=False)
+    if found:
+        raise typer.Exit(1)
+    Console().print("[green]✓[/green] bundle, catalogue, events and session folder fit together")
+
+
+@app.command()
+def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the running session.")],
+          session: Annotated[str, typer.Argument(help="Name of the session folder.")]) -> None:
+    """Show a running session as a table, from the bus; closing it changes nothing."""
+    from realtime.bus import watch_session  # noqa: PLC0415
+    from realtime.console.table import SessionTable  # noqa: PLC0415
+
+    async def show() -> None:
+        with SessionTable() as table:
+            async for topic, payload in watch_session(broker, session):
+                table.show(topic, payload)
+                if topic == "state" and payload.get("state") == "ended":
+                    return
+
+    _told(lambda: asyncio.run(show()))
+
+
+@app.command()
+def replay(path: Annotated[Path, typer.Argument(help="A recorded session, or a recorded run (NIfTI, DICOM folder).")],
+           bundle: BundleOption = None, catalogue: CatalogueOption = None, session: SessionOption = None,
+           events: EventsOption = None,
+           speed: Annotated[float, typer.Option(help="Times the scanner's pace.", min=0.01)] = 1.0,
+           unpaced: Annotated[bool, typer.Option("--unpaced", help="As fast as it goes.")] = False,
+           sink: SinkOption = None, json_file: JsonOption = None) -> None:
+    """Prove that a recorded session repeats bit for bit, or stream a recorded run through the whole loop."""
+    if (path / "journal.bin").exists():
+        figures = _told(lambda: _repeat(path))
+    else:
+        wanted = {"--bundle": bundle, "--catalogue": catalogue, "--session": session}
+        missing = [name for name, value in wanted.items() if value is None]
+        if missing:
+            _fail(f"{path} is a run, not a session: streaming it also needs {', '.join(missing)}; an untrained bundle "
+                  "to rehearse with is made by: innerear export untrained")
+        pace = None if unpaced else speed
+        figures = _told(lambda: _stream(path, bundle, catalogue, session, events, pace, sink))
+        print_summary(figures)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@app.command()
+def verify(path: Annotated[Path, typer.Argument(help="A recorded session.")], json_file: JsonOption = None) -> None:
+    """Check the files of a recorded session: journal whole, every volume present, record repeatable."""
+    figures = _told(lambda: _repeat(path))
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+def _repeat(path: Path) -> Figures:
+    from realtime.session.replay import replay_session  # noqa: PLC0415
+
+    figures = replay_session(path)
+    Console().print(f"[green]✓[/green] {path}: {figures['journal_records']} journal records are whole; "
+                    f"{figures['documents']} documents with {figures['embeddings']} embeddings repeat byte for byte",
+                    soft_wrap=True, highlight=False)
+    return figures
+
+
+def _stream(path: Path, bundle: Path | None, catalogue: Path | None, session: Path | None, events: Path | None,
+            speed: float | None, sink: str | None) -> Figures:
+    from realtime.console.table import SessionTable  # noqa: PLC0415
+    from realtime.rehearsal import Rehearsal, rehearse  # noqa: PLC0415
+
+    assert bundle is not None
+    assert catalogue is not None
+    assert session is not None
+    with SessionTable() as table:
+        return asyncio.run(rehearse(Rehearsal(path, bundle, catalogue, session, events, speed, sink or "auto"),
+                                    table.show))
+
+
+def _settings(config: Path | None, bundle: Path | None, catalogue: Path | None, session: Path | None,
+              events: Path | None, endpoint: str | None, broker: str | None, sink: str | None) -> LiveSettings:
+    overrides: dict[str, Any] = {
+        "bundle": bundle, "catalogue": catalogue, "session": session, "events": events,
+        "bridge.endpoint": endpoint, "bus.broker": broker, "playback.sink": sink}
+    if config is not None:
+        return load_settings(config, LiveSettings, overrides)
+    return make_settings(LiveSettings, {}, overrides, "of the command line")
+
+
+def print_summary(figures: Figures) -> None:
+    """The session's figures for people."""
+    console = Console()
+    latency = figures["latency_ms"]
+    lost = (figures["volumes_sent"] or 0) - figures["volumes_journaled"]
+    lines = [
+        f"[bold]Session {figures['session_dir']}[/bold] ({figures['status']})",
+        f"  volumes    {figures['volumes_journaled']} of {figures['volumes_sent']} sent are in the journal "
+        f"({lost} lost); {figures['gaps']} gaps, {figures['rejected']} rejected, {figures['censored']} censored for "
+        "motion",
+        f"  decoding   {figures['verdict']}",
+        *[f"  {name:10} {_latency(latency[key])}" for name, key in (
+            ("embedding", "volume_to_embedding"), ("decision", "volume_to_decision"), ("sound", "volume_to_sound"))],
+        f"  music      {figures['switches']} cues, {figures['underruns']} underruns, sink {figures['sink']!r}: "
+        f"{figures['played_wav']}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _latency(values: dict[str, Any]) -> str:
+    if not values["n"]:
+        return "no figures: the bridge's clock is not this machine's, or no volume got that far"
+    return (f"{values['p50']:.0f} ms median, {values['p99']:.0f} ms p99, {values['max']:.0f} ms at most after the "
+            f"volume was due (n = {values['n']})")
+
+
+def _told(action: Callable[[], Any]) -> Any:
+    """The action's result; an error of ours becomes its sentence and exit status 1."""
+    try:
+        return action()
+    except (RealtimeError, BridgeError) as exc:
+        _fail(str(exc))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(sentence: str) -> NoReturn:
+    sys.stderr.write(f"innerear: {sentence}\n")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()
