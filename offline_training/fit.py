@@ -85,8 +85,11 @@ class LinearMap:
 
     def predict(self, features: NDArray[np.floating]) -> Floats:
         """Embeddings (n, dim) of rows (n, n_voxels) of all voxels, as in `Trials.features`."""
-        rows = np.asarray(features[:, self.voxels], np.float64)
-        return ((rows - self.mu) / self.sigma) @ self.weights + self.intercept
+        return self.apply(features[:, self.voxels])
+
+    def apply(self, chosen: NDArray[np.floating]) -> Floats:
+        """Embeddings (n, dim) of rows (n, n_kept) of its own voxels."""
+        return ((np.asarray(chosen, np.float64) - self.mu) / self.sigma) @ self.weights + self.intercept
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,10 +230,10 @@ def _check(trials: Trials) -> None:
                        f"{len(trials.run_ids)} runs do not belong together; give one of each per trial")
     if not (np.isfinite(trials.features).all() and np.isfinite(trials.targets).all()):
         raise FitError("features or targets hold NaN; leave trials without usable volumes out")
-    n_runs = len(set(trials.run_ids))
-    if n_runs < 2:
-        raise FitError(f"{n_runs} training run with {n} trials: cross-validation leaves one run out and needs at "
-                       "least 2; record or simulate another training run")
+    sizes = [trials.run_ids.count(run) for run in sorted(set(trials.run_ids))]
+    if len(sizes) < 2 or min(sizes) < 2:
+        raise FitError(f"{len(sizes)} training runs with {sizes} trials: cross-validation leaves one run out and needs "
+                       "at least 2 runs of at least 2 trials; record more, or leave out runs with few usable volumes")
     heard: dict[str, set[str]] = {}
     for clip, run in zip(trials.clip_ids, trials.run_ids, strict=True):
         heard.setdefault(clip, set()).add(run)

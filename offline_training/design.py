@@ -1,0 +1,179 @@
+"""From recorded runs to rows: every volume goes through the live preprocessor, one by one.
+
+There is no batch twin. Samples of all brain voxels are kept on disk while voxels are chosen, and
+the live scaler is run over them again once `feature_scale` is known: scaling treats each voxel
+by itself, so the rows are those that a live run with the same bundle would give.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_training.runs import RecordedRun, intensities, read_volumes
+from realtime.decoding.evidence import RunningMean, Schedule
+from realtime.errors import VolumeError
+from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings
+from realtime.session.events import Event
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where features are read: what a bundle will hold.
+
+    Attributes
+    ----------
+    reference : float32 array of shape (nx, ny, nz)
+    affine : float64 array of shape (4, 4)
+    voxels : int32 array of shape (n_voxels, 3)
+    preprocessing : PreprocessorSettings
+    """
+
+    reference: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    voxels: NDArray[np.int32]
+    preprocessing: PreprocessorSettings
+
+
+@dataclass(frozen=True, eq=False)
+class RunSamples:
+    """One run after alignment, before drift removal.
+
+    Attributes
+    ----------
+    run : RecordedRun
+    samples : Path
+        .npy, float32 (n_volumes, n_voxels), scanner units; rows of lost volumes are zero.
+    lost, censored, ready : bool arrays of shape (n_volumes,)
+        Refused by the preprocessor; not to be learnt from; past the run's start.
+    displacement_mm : float64 array of shape (n_volumes,)
+        Framewise displacement.
+    """
+
+    run: RecordedRun
+    samples: Path
+    lost: NDArray[np.bool_]
+    censored: NDArray[np.bool_]
+    ready: NDArray[np.bool_]
+    displacement_mm: NDArray[np.float64]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Volumes that may be evidence, by the rule of the live session."""
+        return self.ready & ~self.censored & ~self.lost
+
+
+def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
+    """Push a run through the preprocessor and keep what it sampled in `path`."""
+    pre = Preprocessor(frame.reference, frame.affine, frame.voxels, frame.preprocessing)
+    samples = np.zeros((run.n_volumes, len(frame.voxels)), np.float32)
+    lost, censored, ready = (np.zeros(run.n_volumes, bool) for _ in range(3))
+    displacement_mm = np.zeros(run.n_volumes)
+    for volume in read_volumes(run):
+        try:
+            step = pre.push(intensities(volume), affine=volume.affine)
+        except VolumeError:
+            pre.skip()
+            lost[volume.index] = True
+            continue
+        samples[volume.index] = step.samples
+        censored[volume.index], ready[volume.index] = step.censored, step.ready
+        displacement_mm[volume.index] = step.framewise_displacement_mm
+    np.save(path, samples)
+    return RunSamples(run, path, lost, censored, ready, displacement_mm)
+
+
+def sample_runs(runs: Sequence[RecordedRun], frame: Frame, scratch: Path, executor: Executor,
+                progress: Progress | None = None) -> tuple[RunSamples, ...]:
+    """`sample_run` for each run, on the executor's workers; samples go to `scratch`."""
+    futures = [executor.submit(sample_run, run, frame, scratch / f"{run.run_id}.npy") for run in runs]
+    sampled = []
+    for done, future in enumerate(futures, start=1):
+        sampled.append(future.result())
+        if progress:
+            progress("aligning runs", done, len(futures))
+    return tuple(sampled)
+
+
+def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings) -> NDArray[np.float32]:
+    """SD of each voxel about its running mean, as a fraction of that mean; root mean square over runs."""
+    squares = []
+    for run in sampled:
+        state = _scaled(run, settings, None, np.load(run.samples, mmap_mode="r"), lambda _v, _f: None).state()
+        squares.append(state.spread / np.maximum(state.mean, 1e-6) ** 2)
+    scale: NDArray[np.float32] = np.sqrt(np.mean(squares, axis=0)).astype(np.float32)
+    return scale
+
+
+def trial_means(run: RunSamples, frame: Frame, schedule: Schedule, scale: NDArray[np.float32],
+                columns: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+    """Mean features of each trial after its first n usable volumes.
+
+    Parameters
+    ----------
+    run : RunSamples
+    frame : Frame
+        Its settings.
+    schedule : Schedule
+        The run's trials.
+    scale : float32 array of shape (n_voxels,)
+        `feature_scale` of all sampled voxels.
+    columns : intp array, optional
+        Voxels wanted; all when left out.
+
+    Returns
+    -------
+    means : float32 array of shape (window_volumes, n_trials, n_columns)
+        Element [n-1, t] after n usable volumes of trial t; NaN where it had fewer.
+    """
+    columns = np.arange(len(scale)) if columns is None else columns
+    samples = np.load(run.samples, mmap_mode="r")[:, columns]
+    shape = (schedule.window_volumes, len(schedule.onset_volumes), len(columns))
+    means, running = np.full(shape, np.nan, np.float32), RunningMean(schedule)
+
+    def push(volume: int, features: NDArray[np.float32] | None) -> None:
+        mean = running.push(volume, features, bool(run.usable[volume]))
+        if mean is not None:
+            means[mean.n_volumes - 1, mean.trial] = mean.features
+
+    _scaled(run, frame.preprocessing, scale[columns], samples, push)
+    return means
+
+
+def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.float32] | None,
+            samples: NDArray[np.float32], push: Callable[[int, NDArray[np.float32] | None], None]) -> CausalScaler:
+    scaler = CausalScaler(samples.shape[1], settings, scale)
+    for volume, row in enumerate(samples):
+        if run.lost[volume]:
+            scaler.skip()
+            push(volume, None)
+        else:
+            push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume])))
+    return scaler
+
+
+def schedule_of(events: Sequence[Event], tr_s: float, lag_volumes: int, window_volumes: int) -> Schedule:
+    """The live session's schedule for these events; dummies are trials too, they are only not scored."""
+    return Schedule.from_onsets([event.onset_s for event in events], tr_s, lag_volumes, window_volumes)
+
+
+def last_means(means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (n_trials, n_columns) of `trial_means` with all the volumes each trial had; NaN where it had none."""
+    counts = np.isfinite(means[:, :, 0]).sum(axis=0)
+    rows = means[np.maximum(counts - 1, 0), np.arange(means.shape[1])]
+    return np.asarray(rows, np.float32)
+
+
+def volume_counts(means: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Usable volumes (n_trials,) behind each trial of `trial_means`."""
+    return np.asarray(np.isfinite(means[:, :, 0]).sum(axis=0), np.intp)
+
+
+def with_voxels(frame: Frame, columns: NDArray[np.intp]) -> Frame:
+    """The frame with some of its voxels."""
+    return replace(frame, voxels=frame.voxels[columns])

@@ -1,0 +1,237 @@
+"""Recorded runs: a folder of images with events, BIDS or plain pairs, as values.
+
+BIDS: `sub-*/[ses-*/]func/*_bold.nii[.gz]` with `*_events.tsv` and a JSON sidecar beside it or
+higher up. Plain: `NAME.nii[.gz]` with `NAME_events.tsv` in one folder. A run whose task has
+"test" in its name is held out from training; everything else is trained on.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from offline_training.errors import DatasetError
+from realtime.errors import EventsError
+from realtime.session.events import Event, check_events_fit, read_events
+from scanner_bridge.volume import Volume
+
+_SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRun:
+    """One run on disk.
+
+    Attributes
+    ----------
+    run_id : str
+        File name without `_bold` and endings.
+    subject, task : str
+        BIDS entities; "" when the name has none.
+    bold : Path
+        4-D NIfTI.
+    events : tuple of Event
+        What was heard, the dummy marked.
+    tr_s : float
+        Repetition time: the sidecar's, else the image header's.
+    n_volumes : int
+    shape : tuple of int
+        (nx, ny, nz).
+    affine : float64 array of shape (4, 4)
+        Voxel to mm.
+    """
+
+    run_id: str
+    subject: str
+    task: str
+    bold: Path
+    events: tuple[Event, ...]
+    tr_s: float
+    n_volumes: int
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Runs of one person.
+
+    Attributes
+    ----------
+    subject : str
+    training, test : tuple of RecordedRun
+        In order of name; test runs are never trained on.
+    """
+
+    subject: str
+    training: tuple[RecordedRun, ...]
+    test: tuple[RecordedRun, ...]
+
+
+def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
+    """Runs of one subject of a data set; images are not read, only their headers.
+
+    Parameters
+    ----------
+    folder : Path
+    subject : str, optional
+        With or without "sub-"; may be left out when the data set has one.
+
+    Raises
+    ------
+    DatasetError
+        No runs, runs that cannot be read (all named at once), several subjects and none chosen, or
+        runs of different grid, voxel size or repetition time.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"no data set in {folder}: it is not a folder; give the folder that holds sub-*/ or the "
+                           "images with their events")
+    images = sorted(path for path in folder.rglob("*.nii*") if _events_path(path) is not None)
+    subjects = sorted({_entity(path.name, "sub") for path in images})
+    if not images:
+        raise DatasetError(f"no run in {folder}: no *_bold.nii[.gz] with *_events.tsv beside it, nor NAME.nii[.gz] "
+                           "with NAME_events.tsv; give the data set's top folder")
+    wanted = subject.removeprefix("sub-") if subject else subjects[0]
+    if wanted not in subjects or (subject is None and len(subjects) > 1):
+        raise DatasetError(f"{folder} holds subjects {', '.join(subjects)}; choose one of them, got {subject!r}")
+    runs, problems = [], []
+    for path in images:
+        if _entity(path.name, "sub") == wanted:
+            try:
+                runs.append(read_run(path))
+            except (DatasetError, EventsError) as exc:
+                problems.append(str(exc))
+    problems = problems or _grid_problems(runs)
+    if problems:
+        raise DatasetError(f"{len(problems)} problems in {folder}: {'; '.join(problems[:3])}")
+    runs = _with_dummies(runs)
+    test = tuple(run for run in runs if "test" in run.task.lower())
+    return Dataset(wanted, tuple(run for run in runs if run not in test), test)
+
+
+def read_run(bold: Path) -> RecordedRun:
+    """One run from its image's header, its sidecar and its events.
+
+    Raises
+    ------
+    DatasetError
+        The image or sidecar cannot be read, is not 4-D, or gives no repetition time.
+    EventsError
+        The events cannot be read or do not fit the run.
+    """
+    events_path = _events_path(bold)
+    if events_path is None:
+        raise DatasetError(f"{bold} has no events beside it; wanted {_stem(bold).removesuffix('_bold')}_events.tsv")
+    image = _load(bold)
+    if len(image.shape) != 4 or image.shape[3] < 2:
+        raise DatasetError(f"{bold} has shape {image.shape}, wanted four dimensions: one run of volumes")
+    shape, n_volumes = image.shape[:3], int(image.shape[3])
+    tr_s = _tr_s(bold, image)
+    events = read_events(events_path)
+    check_events_fit(events, n_volumes, tr_s, str(events_path))
+    return RecordedRun(
+        run_id=_stem(bold).removesuffix("_bold"), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
+        bold=bold, events=events, tr_s=tr_s, n_volumes=n_volumes, shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        affine=np.asarray(image.affine, np.float64))
+
+
+def read_volumes(run: RecordedRun) -> Iterator[Volume]:
+    """Volumes of a run as the scanner stored them, in order; the file is read once, as a whole.
+
+    Raises
+    ------
+    DatasetError
+        The file ends early or is damaged.
+    """
+    image = _load(run.bold)
+    try:
+        stored = image.dataobj.get_unscaled()
+    except (OSError, EOFError, ValueError) as exc:
+        raise DatasetError(f"{run.bold} cannot be read to its end ({exc}); copy it again") from exc
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    for index in range(run.n_volumes):
+        yield Volume(index, stored[..., index], run.affine, run.tr_s, run.run_id, slope=slope, inter=inter)
+
+
+def intensities(volume: Volume) -> NDArray[Any]:
+    """Scanner units, as the live session computes them: stored values stay as they are without a scaling."""
+    if (volume.slope, volume.inter) == (1.0, 0.0):
+        return volume.data
+    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
+    return scaled
+
+
+def _events_path(bold: Path) -> Path | None:
+    path = bold.with_name(f"{_stem(bold).removesuffix('_bold')}_events.tsv")
+    return path if path.is_file() else None
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _entity(name: str, entity: str) -> str:
+    found = re.search(rf"(?:^|_){entity}-([A-Za-z0-9]+)", name)
+    return found.group(1) if found else ""
+
+
+def _load(bold: Path) -> Any:
+    try:
+        if bold.is_file() and bold.stat().st_size < 348:  # the NIfTI header alone is 348 bytes
+            raise DatasetError(f"{bold} has {bold.stat().st_size} bytes: it is a pointer, not an image; fetch the data "
+                               "with: datalad get")
+        return nibabel.load(bold)
+    except (OSError, ImageFileError, ValueError) as exc:
+        raise DatasetError(f"{bold} cannot be read as NIfTI ({exc}); if the data set is a git-annex clone, fetch the "
+                           "images with: datalad get") from exc
+
+
+def _tr_s(bold: Path, image: Any) -> float:
+    sidecars = [bold.with_name(f"{_stem(bold)}.json")]
+    task = _entity(bold.name, "task")
+    sidecars += [parent / f"task-{task}_bold.json" for parent in list(bold.parents)[:4]]  # BIDS inheritance
+    for sidecar in sidecars:
+        if sidecar.is_file():
+            try:
+                tr_s = float(json.loads(sidecar.read_bytes()).get("RepetitionTime", 0.0))
+            except (ValueError, AttributeError, TypeError) as exc:
+                raise DatasetError(f"{sidecar} is not a BIDS sidecar ({exc}); correct it") from exc
+            if tr_s > 0:
+                return tr_s
+    unit = image.header.get_xyzt_units()[1]
+    tr_s = float(image.header.get_zooms()[3]) * _SECONDS_PER_UNIT.get(unit, 0.0)
+    if not 0.05 <= tr_s <= 20:
+        raise DatasetError(f"{bold} gives a repetition time of {tr_s:g} s (unit {unit!r}) and no sidecar says better; "
+                           f"put RepetitionTime in seconds into {sidecars[0].name}")
+    return tr_s
+
+
+def _grid_problems(runs: list[RecordedRun]) -> list[str]:
+    first, problems = runs[0], []
+    for run in runs[1:]:
+        sizes = [np.linalg.norm(one.affine[:3, :3], axis=0) for one in (first, run)]
+        same_voxels = run.shape == first.shape and np.allclose(sizes[0], sizes[1], atol=0.01)
+        if not same_voxels or abs(run.tr_s - first.tr_s) > 1e-3:
+            problems.append(f"{run.run_id} has shape {run.shape}, voxels {np.round(sizes[1], 3).tolist()} mm and TR "
+                            f"{run.tr_s:g} s, {first.run_id} has {first.shape}, {np.round(sizes[0], 3).tolist()} mm "
+                            f"and {first.tr_s:g} s; train on runs of one protocol")
+    return problems
+
+
+def _with_dummies(runs: list[RecordedRun]) -> list[RecordedRun]:
+    """Mark a first clip that repeats another run's last one, as in ds003720: it would leak between folds."""
+    last = {run.run_id: run.events[-1].clip_id for run in runs}
+    marked = []
+    for run in runs:
+        first = run.events[0]
+        repeats = any(clip and clip == first.clip_id for other, clip in last.items() if other != run.run_id)
+        events = (replace(first, is_dummy=first.is_dummy or repeats), *run.events[1:])
+        marked.append(replace(run, events=events))
+    return marked
