@@ -20,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline_training.errors import DatasetError
 from offline_training.targets import LogMelEmbedder, logmel_statistics
@@ -209,7 +210,7 @@ def _map(
 ) -> list[_Result]:
     """Results in order, from one thread per core: kernels, transforms and codecs all leave the interpreter's lock."""
     results = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # else BLAS threads fight with ours
         for done, result in enumerate(pool.map(function, items), start=1):
             results.append(result)
             if progress is not None:
@@ -222,7 +223,7 @@ def _make_clip(folder: Path, settings: CorpusSettings, genre: str, number: int) 
     made = render(ClipSpec(genre, seed, settings.duration_s, settings.rate_hz, settings.borrow))
     clip_id = f"{genre}-{number:03d}"
     path = folder / "clips" / f"{clip_id}.flac"
-    soundfile.write(path, made.audio, made.rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(path, made.audio, made.rate_hz, format="FLAC", subtype="PCM_16", compression_level=0.0)
     rms_db = 10 * np.log10(float(np.mean(np.square(made.audio), dtype=np.float64)) + 1e-12)
     split = "test" if number >= settings.n_per_genre - settings.n_test_per_genre else "training"
     return CorpusClip(clip_id, f"clips/{path.name}", genre, split, len(made.audio) / made.rate_hz, made.bpm,

@@ -66,19 +66,24 @@ def _logmel_db(mono: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
     """Levels of shape (n_frames, 40) in dB relative to the clip's mean power, floored 60 dB below it."""
     size = 2 ** round(np.log2(_WINDOW_S * rate_hz))
     frames = np.lib.stride_tricks.sliding_window_view(mono, size)[:: round(_HOP_S * rate_hz)]
-    spectrum = np.fft.rfft(frames * np.hanning(size).astype(np.float32), axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters(size, rate_hz)
+    filters = _mel_filters(size, rate_hz)
+    spectrum = np.fft.rfft(frames * np.hanning(size).astype(np.float32), axis=1)[:, : len(filters)]
+    power = (spectrum.real**2 + spectrum.imag**2) @ filters
     reference = max(float(power.mean()), 1e-12)
     return np.asarray(10.0 * np.log10(power / reference + 10 ** (-_FLOOR_DB / 10)), np.float32)
 
 
 @lru_cache(maxsize=8)
 def _mel_filters(size: int, rate_hz: int) -> NDArray[np.float32]:
-    """Triangular filters of shape (size // 2 + 1, 40), unit sum; O'Shaughnessy's mel, 2595 log10(1 + f / 700)."""
+    """Triangular filters of shape (n_bins, 40), unit sum, up to the highest bin that counts.
+
+    O'Shaughnessy's mel, 2595 log10(1 + f / 700).
+    """
     low_mel, high_mel = (2595 * float(np.log10(1 + hertz / 700)) for hertz in (_LOWEST_HZ, _HIGHEST_HZ))
     edges_mel = np.linspace(low_mel, high_mel, _N_BANDS + 2)
     edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
     bins_hz = np.fft.rfftfreq(size, 1 / rate_hz)[:, None]
+    bins_hz = bins_hz[bins_hz[:, 0] <= _HIGHEST_HZ]
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     filters = np.clip(np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)), 0, None)
     empty = filters.sum(axis=0) == 0  # the lowest bands may fall between two bins: take the nearest bin

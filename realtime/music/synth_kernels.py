@@ -66,7 +66,7 @@ def _mix_note(
     phase_right = 0.37 * size  # unequal phases make a detuned pair wide
     level, above, mix = 0.0, 1.0 - shape[SUSTAIN], 1.0
     position, i = int(note[START]) % n_frames, 0
-    while i < length or level > 3e-4:
+    while i < length or level > 2e-3:
         if i % _CONTROL_FRAMES == 0:
             angle = 2.0 * math.pi * shape[VIBRATO_HZ] * i / rate_hz
             step = base_step * (1.0 + shape[VIBRATO_CENTS] * 5.78e-4 * math.sin(angle))

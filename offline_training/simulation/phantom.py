@@ -1,0 +1,61 @@
+"""From a head and its settings to what the simulated scanner needs."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from offline_training.simulation.anatomy import PAD, Head
+from offline_training.simulation.scanner import Phantom
+from offline_training.simulation.settings import ScannerSettings, SubjectSettings
+
+_N_SHARED = 60
+_SHARED_FWHM_VOXELS = 3.0
+
+
+def build_phantom(head: Head, subject: SubjectSettings, scanner: ScannerSettings) -> Phantom:
+    """Spline coefficients, noise maps, physiological maps and receive field of one person in one scanner."""
+    brain = np.flatnonzero(head.brain)
+    rng = np.random.default_rng([subject.seed, 5])
+    breath = ndimage.gaussian_filter(rng.standard_normal(head.grey.shape), 4.0)
+    respiration = 0.01 * subject.respiration_percent * head.brain * (0.5 + 0.5 * breath / np.abs(breath).max())
+    pulse = 0.01 * subject.cardiac_percent * head.brain * head.fluid
+    return Phantom(
+        affine=head.affine,
+        coefficients=np.ascontiguousarray(ndimage.spline_filter(head.intensity, 3, np.float32, mode="constant")),
+        brain=brain.astype(np.int64),
+        auditory=head.auditory,
+        maps=_noise_maps(rng, head, brain, subject),
+        respiration=respiration.astype(np.float32),
+        pulse=pulse.astype(np.float32),
+        fluid=head.fluid,
+        gain=_receive_field(scanner),
+        pad=PAD,
+    )
+
+
+def _noise_maps(rng: np.random.Generator, head: Head, brain: NDArray[np.intp],
+                subject: SubjectSettings) -> NDArray[np.float32]:
+    """Patterns of the shared noise, variance falling as 1/k, then of the two drifts: (62, n_brain)."""
+    low, high = (edge(np.argwhere(head.brain), axis=0) for edge in (np.min, np.max))
+    box = tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))
+    inside = head.brain[box]
+    maps = np.empty((_N_SHARED + 2, len(brain)), np.float32)
+    for row in maps:
+        white = rng.standard_normal(inside.shape, np.float32)
+        row[:] = ndimage.gaussian_filter(white, _SHARED_FWHM_VOXELS / 2.355, truncate=3.0)[inside]
+        row /= row.std()
+    sd = 0.01 * subject.noise_percent
+    shared = maps[:_N_SHARED]
+    shared *= (np.arange(1, _N_SHARED + 1, dtype=np.float32) ** -0.5)[:, None]
+    shared *= np.float32(sd * np.sqrt(subject.shared_noise)) / np.sqrt((shared**2).sum(axis=0))
+    maps[_N_SHARED:] *= np.float32(sd * subject.drift)
+    return maps
+
+
+def _receive_field(scanner: ScannerSettings) -> NDArray[np.float32]:
+    """Brighter towards the coil elements around the head; mean near 1, shape (nz, ny, nx)."""
+    nx, ny, nz = scanner.shape
+    z, y, x = np.meshgrid(np.linspace(-1, 1, nz), np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
+    radius = 0.8 * (x**2 + y**2) + 0.3 * z**2
+    lopsided = 0.35 * x * (1 + 0.4 * y) - 0.3 * y + 0.2 * z
+    return np.asarray(1 + scanner.bias * (radius - 0.35 + 0.5 * lopsided), np.float32)
