@@ -35,8 +35,8 @@ class RecordedRun:
         File name without `_bold` and endings.
     subject, task : str
         BIDS entities; "" when the name has none.
-    bold : Path
-        4-D NIfTI.
+    bold, events_path : Path
+        4-D NIfTI and its events.
     events : tuple of Event
         What was heard, the dummy marked.
     tr_s : float
@@ -52,6 +52,7 @@ class RecordedRun:
     subject: str
     task: str
     bold: Path
+    events_path: Path
     events: tuple[Event, ...]
     tr_s: float
     n_volumes: int
@@ -138,7 +139,7 @@ def read_run(bold: Path) -> RecordedRun:
     check_events_fit(events, n_volumes, tr_s, str(events_path))
     return RecordedRun(
         run_id=_stem(bold).removesuffix("_bold"), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
-        bold=bold, events=events, tr_s=tr_s, n_volumes=n_volumes, shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        bold=bold, events_path=events_path, events=events, tr_s=tr_s, n_volumes=n_volumes, shape=(int(shape[0]), int(shape[1]), int(shape[2])),
         affine=np.asarray(image.affine, np.float64))
 
 
