@@ -135,7 +135,7 @@ class SafetyChain:
 
     def _limit(self, chunk: NDArray[np.float64]) -> NDArray[np.float64]:
         peak = float(np.abs(chunk).max())
-        allows = float(self._ceiling) / peak if peak > self._ceiling else 1.0
+        allows = self._ceiling / peak if peak > self._ceiling else 1.0
         risen = self._gain + (1.0 - self._gain) * self._release
         gain = min(self._held_allows, allows, risen)
         limited: NDArray[np.float64] = self._held * (self._gain + (gain - self._gain) * self._ramp)
@@ -148,10 +148,10 @@ class SafetyChain:
         self._metered += out.size
 
 
-def _float32_at_most(value: float) -> np.float32:
+def _float32_at_most(value: float) -> float:
     """The largest float32 that is not above `value`."""
     nearest = np.float32(value)
-    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0.0))
+    return float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0.0)))
 
 
 class Gate:

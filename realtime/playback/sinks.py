@@ -72,12 +72,13 @@ class ClockDrain:
         period = round(PERIOD_S * self._outlet.rate_hz)
         out = np.zeros((period, CHANNELS), np.float32)
         pulled = 0
-        while not self._closed:
+        while True:
             pulled += period
             deadline_s = start_s + pulled / self._outlet.rate_hz
             self._clock.sleep_until(deadline_s)
-            if not self._closed:
-                self._outlet.pull(out, deadline_s)
+            if self._closed:
+                return
+            self._outlet.pull(out, deadline_s)
 
     def check(self) -> None:
         """Raise PlaybackError when the thread has ended."""
@@ -152,7 +153,7 @@ class RingSink:
         self.drain = open_drain(self.outlet)
 
     def close(self) -> None:
-        """Play out what is queued, then stop; may be called twice."""
+        """Play out what is queued, its last 32 frames faded, then stop; may be called twice."""
         if self._closed:
             return
         self._closed = True
