@@ -31,6 +31,9 @@ NONCE_BYTES = 16
 MAX_REQUESTS = 3
 """How often damaged frames are asked for again before they are kept as they came."""
 
+MAX_PATIENCE_S = 30.0
+"""Longest wait for an acknowledgement before sending again."""
+
 _ENVELOPE = struct.Struct("<4sI16sQQ")
 _CRC = struct.Struct("<I")
 _MAGIC = b"IWE1"
@@ -94,8 +97,11 @@ class Outgoing:
 
 @dataclass
 class _Held:
+    """A message not yet acknowledged; `sent_s` is its last and `first_s` its first sending over this connection."""
+
     frames: Sequence[bytes]
     sent_s: float | None = None
+    first_s: float | None = None
 
 
 class Sender:
@@ -108,7 +114,9 @@ class Sender:
     window : int
         How many messages may be unacknowledged at a time.
     timeout_s : float
-        After this long without acknowledgement a message is sent again.
+        After this long without acknowledgement a message is sent again. On a link that is slower
+        than this, twice the time the last acknowledgement took; doubled while nothing is
+        acknowledged. Otherwise a slow link would carry little but repetitions.
     """
 
     def __init__(self, nonce: bytes, *, window: int = 32, timeout_s: float = 1.0) -> None:
@@ -120,6 +128,7 @@ class Sender:
         self.nonce = nonce
         self._window = window
         self._timeout_s = timeout_s
+        self._patience_s = timeout_s
         self._first_seq = 0
         self._held: deque[_Held] = deque()
 
@@ -142,27 +151,32 @@ class Sender:
 
     def to_send(self, now_s: float) -> list[Outgoing]:
         """Messages that were never sent or timed out, in order; each counts as sent at `now_s`."""
-        due = []
+        due, repeated = [], False
         for place, held in enumerate(self._held):
-            if held.sent_s is None or now_s - held.sent_s >= self._timeout_s:
-                held.sent_s = now_s
-                seq = self._first_seq + place
-                due.append(Outgoing(Envelope(Kind.DATA, self.nonce, seq, self._first_seq), held.frames))
+            if held.sent_s is not None and now_s - held.sent_s < self._patience_s:
+                continue
+            repeated |= held.sent_s is not None
+            held.sent_s = now_s
+            held.first_s = now_s if held.first_s is None else held.first_s
+            envelope = Envelope(Kind.DATA, self.nonce, self._first_seq + place, self._first_seq)
+            due.append(Outgoing(envelope, held.frames))
+        if repeated:
+            self._patience_s = min(2 * self._patience_s, max(MAX_PATIENCE_S, self._timeout_s))
         return due
 
     def next_due_s(self) -> float | None:
         """When `to_send` has something again; minus infinity for at once, None when nothing is held."""
         if not self._held:
             return None
-        return min(float("-inf") if held.sent_s is None else held.sent_s + self._timeout_s for held in self._held)
+        return min(float("-inf") if held.sent_s is None else held.sent_s + self._patience_s for held in self._held)
 
     def send_again(self, from_seq: int = 0) -> None:
         """Make every held message from `from_seq` on due at once (its request came, or its socket broke)."""
         for place, held in enumerate(self._held):
             if self._first_seq + place >= from_seq:
-                held.sent_s = None
+                held.sent_s = held.first_s = None
 
-    def on_answer(self, answer: Envelope) -> None:
+    def on_answer(self, answer: Envelope, now_s: float) -> None:
         """Act on what the receiver said; answers to other streams and stale ones change nothing.
 
         Raises
@@ -179,8 +193,10 @@ class Sender:
             )
         if answer.kind is Kind.ACK:
             while self._first_seq < answer.seq:
-                self._held.popleft()
+                first_s = self._held.popleft().first_s
                 self._first_seq += 1
+                took_s = 0.0 if first_s is None else now_s - first_s
+                self._patience_s = max(self._timeout_s, min(2 * took_s, MAX_PATIENCE_S))
         elif answer.kind is Kind.RESEND:
             self.send_again(answer.seq)
         elif answer.kind is Kind.REFUSE:

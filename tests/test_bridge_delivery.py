@@ -7,7 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scanner_bridge.delivery import MAX_REQUESTS, Accept, Answer, Envelope, Kind, Outgoing, Receiver, Rejected, Sender
+from scanner_bridge.delivery import (
+    MAX_PATIENCE_S,
+    MAX_REQUESTS,
+    Accept,
+    Answer,
+    Envelope,
+    Kind,
+    Outgoing,
+    Receiver,
+    Rejected,
+    Sender,
+)
 from scanner_bridge.errors import TransportError, WireError
 from scanner_bridge.volume import RunEnd
 from scanner_bridge.wire import encode
@@ -86,7 +97,7 @@ class AnySchedule(RuleBasedStateMachine):
             self.to_senders.append(answer)
         if fate != "lost":
             for sender in self.senders:
-                sender.on_answer(answer)
+                sender.on_answer(answer, self.now_s)
 
     @precondition(lambda self: self.handed_out)
     @rule()
@@ -132,7 +143,7 @@ class AnySchedule(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(50):
-            self.now_s += 1.0
+            self.now_s += MAX_PATIENCE_S
             for sender in self.senders:
                 self.to_receiver += sender.to_send(self.now_s)
             while self.to_receiver or self.handed_out or self.to_senders:
@@ -144,7 +155,7 @@ class AnySchedule(RuleBasedStateMachine):
                 if self.to_senders:
                     answer = self.to_senders.pop(0)
                     for sender in self.senders:
-                        sender.on_answer(answer)
+                        sender.on_answer(answer, self.now_s)
         assert [sender.unacknowledged for sender in self.senders] == [0, 0]
         self.the_log_is_a_prefix_of_what_was_submitted()
         for sender, submitted in zip(self.senders, self.submitted, strict=True):
@@ -161,7 +172,7 @@ def test_the_window_limits_what_is_unacknowledged() -> None:
     assert sender.full
     with pytest.raises(TransportError, match="2 messages wait"):
         sender.submit(message(2))
-    sender.on_answer(Envelope(Kind.ACK, NONCE, 1))
+    sender.on_answer(Envelope(Kind.ACK, NONCE, 1), 10.0)
     assert not sender.full
     assert sender.submit(message(2)) == 2
 
@@ -175,9 +186,26 @@ def test_a_message_is_sent_once_until_its_timeout_and_at_once_on_request() -> No
     assert [outgoing.envelope.seq for outgoing in sender.to_send(10.0)] == [0, 1, 2]
     assert sender.to_send(10.9) == []
     assert sender.next_due_s() == 11.0
-    sender.on_answer(Envelope(Kind.RESEND, NONCE, 1))
+    sender.on_answer(Envelope(Kind.RESEND, NONCE, 1), 10.0)
     assert [outgoing.envelope.seq for outgoing in sender.to_send(10.9)] == [1, 2]
     assert [outgoing.envelope.seq for outgoing in sender.to_send(11.0)] == [0]
+
+
+def test_a_slow_link_is_not_filled_with_repetitions() -> None:
+    sender, now_s, n_sent, busy_until_s = Sender(NONCE, timeout_s=1.0), 0.0, 0, 0.0
+    on_the_link: list[tuple[float, int]] = []
+    for number in range(30):
+        sender.submit(message(number))
+    while sender.unacknowledged:
+        for outgoing in sender.to_send(now_s):  # a link that takes 2.4 s per message, one after the other
+            n_sent += 1
+            busy_until_s = max(now_s, busy_until_s) + 2.4
+            on_the_link.append((busy_until_s, outgoing.envelope.seq))
+        now_s += 0.1
+        while on_the_link and on_the_link[0][0] <= now_s:
+            sender.on_answer(Envelope(Kind.ACK, NONCE, on_the_link.pop(0)[1] + 1), now_s)
+    assert n_sent < 6 * 30
+    assert now_s < 6 * 30 * 2.4
 
 
 def test_a_hole_is_asked_for_once() -> None:
@@ -222,23 +250,23 @@ def test_a_receiver_without_its_record_refuses_and_the_sender_says_so() -> None:
     sender = Sender(NONCE)
     for number in range(2):
         sender.submit(message(number))
-    sender.on_answer(Envelope(Kind.ACK, NONCE, 1))
+    sender.on_answer(Envelope(Kind.ACK, NONCE, 1), 10.0)
     (outgoing,) = sender.to_send(0.0)
     verdict = Receiver().on_data(outgoing.envelope, outgoing.frames)
     assert verdict == Answer(Envelope(Kind.REFUSE, NONCE, 0))
     with pytest.raises(TransportError, match="without its record"):
-        sender.on_answer(Envelope(Kind.REFUSE, NONCE, 0))
+        sender.on_answer(Envelope(Kind.REFUSE, NONCE, 0), 10.0)
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_an_error() -> None:
     with pytest.raises(TransportError, match="only 0 were sent"):
-        Sender(NONCE).on_answer(Envelope(Kind.ACK, NONCE, 1))
+        Sender(NONCE).on_answer(Envelope(Kind.ACK, NONCE, 1), 10.0)
 
 
 def test_answers_to_another_stream_change_nothing() -> None:
     sender = Sender(NONCE)
     sender.submit(message(0))
-    sender.on_answer(Envelope(Kind.ACK, OTHER, 1))
+    sender.on_answer(Envelope(Kind.ACK, OTHER, 1), 10.0)
     assert sender.unacknowledged == 1
 
 

@@ -1,0 +1,50 @@
+"""A receiving program for the tests to kill: stores every blob with fsync, then acknowledges it.
+
+python tests/bridge_receiver.py ENDPOINT LOGFILE
+"""
+
+import asyncio
+import os
+import struct
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+from scanner_bridge.transport import VolumeServer
+
+RECORD = struct.Struct("<I32s")
+
+
+def read_log(path: Path) -> list[tuple[str, bytes]]:
+    """(nonce, blob) of every whole record; a torn last one was never acknowledged and is left out."""
+    data = path.read_bytes() if path.exists() else b""
+    records, at = [], 0
+    while at + RECORD.size <= len(data):
+        length, nonce = RECORD.unpack_from(data, at)
+        if at + RECORD.size + length > len(data):
+            break
+        records.append((nonce.decode(), data[at + RECORD.size : at + RECORD.size + length]))
+        at += RECORD.size + length
+    return records
+
+
+async def receive(endpoint: str, log: BinaryIO, stored: dict[str, int]) -> None:
+    async with VolumeServer(endpoint, stored=stored) as server:
+        while True:
+            received = await server.receive()
+            log.write(RECORD.pack(len(received.blob), received.nonce.encode()) + received.blob)
+            log.flush()
+            os.fdatasync(log.fileno())
+            await server.acknowledge(received)
+
+
+def main(endpoint: str, path: Path) -> None:
+    records = read_log(path)
+    with open(path, "ab") as log:
+        log.truncate(sum(RECORD.size + len(blob) for _, blob in records))
+        asyncio.run(receive(endpoint, log, Counter(nonce for nonce, _ in records)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
