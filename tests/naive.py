@@ -1,0 +1,167 @@
+"""Textbook versions of the compiled kernels, written for reading. Slow on purpose; float64 throughout."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+Array = NDArray[np.float64]
+
+
+def mirror(index: int, n: int) -> int:
+    """Walk back and forth over n samples."""
+    path = [*range(n), *range(n - 2, 0, -1)] or [0]
+    return path[index % len(path)]
+
+
+def filter_axis(volume: Array, half_kernel: Array, axis: int) -> Array:
+    """Symmetric FIR filter along one axis, mirrored borders."""
+    out = np.zeros(volume.shape)
+    n = volume.shape[axis]
+    for i in range(n):
+        total = half_kernel[0] * volume.take(i, axis)
+        for k in range(1, len(half_kernel)):
+            total = total + half_kernel[k] * (volume.take(mirror(i - k, n), axis) + volume.take(mirror(i + k, n), axis))
+        out[(slice(None),) * axis + (i,)] = total
+    return out
+
+
+def spline_coefficients(volume: Array) -> Array:
+    """Cubic B-spline coefficients: solve, along each axis, the equations that make the spline pass through the data."""
+    out = volume.astype(np.float64)
+    for axis, n in enumerate(volume.shape):
+        matrix = np.zeros((n, n))
+        for i in range(n):
+            for offset, weight in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):
+                matrix[i, mirror(i + offset, n)] += weight
+        out = np.moveaxis(np.tensordot(np.linalg.inv(matrix), out, axes=(1, axis)), 0, axis)
+    return out
+
+
+def basis(distance: float) -> float:
+    """Cubic B-spline at this distance from its centre."""
+    d = abs(distance)
+    if d < 1.0:
+        return 2.0 / 3.0 - d**2 + d**3 / 2.0
+    return (2.0 - d) ** 3 / 6.0 if d < 2.0 else 0.0
+
+
+def spline_value(coefficients: Array, x: float, y: float, z: float) -> float:
+    """Sum over the grid, mirrored copies included, of coefficient times basis; coefficients are (nz, ny, nx)."""
+    nz, ny, nx = coefficients.shape
+    total = 0.0
+    for k in range(int(np.floor(z)) - 2, int(np.floor(z)) + 4):
+        for j in range(int(np.floor(y)) - 2, int(np.floor(y)) + 4):
+            for i in range(int(np.floor(x)) - 2, int(np.floor(x)) + 4):
+                total += (basis(x - i) * basis(y - j) * basis(z - k)
+                          * coefficients[mirror(k, nz), mirror(j, ny), mirror(i, nx)])
+    return total
+
+
+def spline_gradient(coefficients: Array, x: float, y: float, z: float) -> Array:
+    """Central differences of `spline_value`."""
+    h = 1e-5
+    return np.array([
+        spline_value(coefficients, x + h, y, z) - spline_value(coefficients, x - h, y, z),
+        spline_value(coefficients, x, y + h, z) - spline_value(coefficients, x, y - h, z),
+        spline_value(coefficients, x, y, z + h) - spline_value(coefficients, x, y, z - h)]) / (2.0 * h)
+
+
+def cayley(a: Array) -> Array:
+    """(1 - [a])⁻¹ (1 + [a]) with [a] the cross-product matrix of a."""
+    cross = np.array([[0.0, -a[2], a[1]], [a[2], 0.0, -a[0]], [-a[1], a[0], 0.0]])
+    return np.asarray(np.linalg.solve(np.eye(3) - cross, np.eye(3) + cross))
+
+
+def normal_equations(coefficients: Array, transform: Array, points: Array, template: Array, descent: Array,
+                     gain: float) -> tuple[Array, Array]:
+    """Right side (7,) and Hessian (7, 7) of the points that stay inside the grid."""
+    limits = np.array(coefficients.shape[::-1]) - 1
+    right, hessian = np.zeros(7), np.zeros((7, 7))
+    for point, value, row in zip(points, template, descent, strict=True):
+        place = transform[:, :3] @ point + transform[:, 3]
+        if (place >= 0).all() and (place <= limits).all():
+            right += row * (spline_value(coefficients, *place) / gain - value)
+            hessian += np.outer(row, row)
+    return right, hessian
+
+
+def register(reference: Array, volume: Array, affine: Array, start: Array | None = None) -> Array:
+    """Rigid motion (4, 4) by forward Gauss-Newton over all bright voxels with a numerical Jacobian."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    still, moved = (gaussian_filter(image.astype(np.float64), 2.2 / sizes, mode="mirror")
+                    for image in (reference, volume))
+    inner = np.zeros(still.shape, bool)
+    inner[2:-2, 2:-2, 2:-2] = True
+    voxels = np.argwhere(inner & (still > still.mean()))[::3]
+    world = voxels @ affine[:3, :3].T + affine[:3, 3]
+    centre, template = world.mean(axis=0), still[tuple(voxels.T)]
+    motion = np.eye(4) if start is None else start.copy()
+
+    def seen(matrix: Array) -> Array:
+        to_voxel = np.linalg.inv(affine) @ matrix
+        places = world @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        return np.asarray(map_coordinates(moved, places.T, order=3, mode="mirror"))
+
+    def nudge(parameters: Array) -> Array:
+        small = np.eye(4)
+        small[:3, :3] = cayley(parameters[3:] / 2.0)
+        small[:3, 3] = parameters[:3] + centre - small[:3, :3] @ centre
+        return small
+
+    for _ in range(6):
+        now = seen(motion)
+        columns = [(seen(motion @ nudge(1e-3 * unit)) - now) / 1e-3 for unit in np.eye(6)]
+        solution = np.linalg.lstsq(np.column_stack([*columns, -template]), -now, rcond=None)[0]
+        motion = motion @ nudge(solution[:6])
+        if np.abs(solution[:3]).max() < 1e-3:
+            break
+    return motion
+
+
+def framewise_displacement_mm(before: Array, after: Array, centre: Array) -> float:
+    """Power's FD of the motion from one volume to the next, with true angles; centre in the reference's world."""
+    relative = after @ np.linalg.inv(before)
+    place = before[:3, :3] @ centre + before[:3, 3]
+    shift = relative[:3, :3] @ place + relative[:3, 3] - place
+    angle = np.arccos(np.clip((np.trace(relative[:3, :3]) - 1.0) / 2.0, -1.0, 1.0))
+    skew = np.array([relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]])
+    axis = skew / max(np.linalg.norm(skew), 1e-30)
+    return float(np.abs(shift).sum() + 50.0 * np.abs(angle * axis).sum())
+
+
+def centre_of_mass(volume: Array, floor: float) -> Array:
+    """Mean x, y, z weighted by intensity above `floor`; volume is (nz, ny, nx)."""
+    weights = np.maximum(volume - floor, 0.0)
+    z, y, x = np.indices(volume.shape)
+    return np.array([(weights * axis).sum() for axis in (x, y, z)]) / weights.sum()
+
+
+def features(samples: Array, learnt: list[bool | None], scale: Array, window: float, prior: float,
+             limit: float) -> Array:
+    """Z-scores (n_volumes, n_voxels) of settled samples.
+
+    `learnt[t]` is False for a censored volume and None for a lost one, whose row is NaN. Weights of
+    the past are written out anew for every volume instead of being updated.
+    """
+    out = np.full(samples.shape, np.nan)
+    weights: list[float] = []
+    kept: list[int] = []
+    count = 0.0
+    for t, learn in enumerate(learnt):
+        if learn:
+            count = min(count + 1.0, window)
+            weights = [w * (1.0 - 1.0 / count) for w in weights] + [1.0 / count]
+            kept.append(t)
+        else:
+            count *= 1.0 - 1.0 / window
+        if learn is None:
+            continue
+        if not kept:
+            out[t] = 0.0
+            continue
+        share = np.array(weights)[:, None]
+        mean = (share * samples[kept]).sum(axis=0)
+        spread = (share * (samples[kept] - mean) ** 2).sum(axis=0)
+        variance = (prior * (scale * mean) ** 2 + count * spread) / (prior + max(count - 1.0, 0.0))
+        out[t] = np.clip((samples[t] - mean) / np.sqrt(variance), -limit, limit)
+    return out

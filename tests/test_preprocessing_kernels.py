@@ -1,0 +1,172 @@
+"""Compiled kernels against their naive twins and SciPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+
+from realtime.preprocessing.alignment_kernels import (
+    cayley,
+    gauss_newton,
+    hessian,
+    multiply,
+    normal_equations,
+    sample_voxels,
+    solve_positive,
+    spline_gradients,
+    spline_value,
+)
+from realtime.preprocessing.filter_kernels import spline_prefilter
+from realtime.preprocessing.filters import smoothing_filter
+from realtime.preprocessing.kernels import centre_of_mass, mean_intensity, mirror, repair
+from realtime.preprocessing.rigid import inverse_affine
+from tests import naive
+
+SHAPE = (7, 9, 11)
+
+
+@pytest.fixture
+def volume():
+    return np.random.default_rng(0).normal(500.0, 100.0, SHAPE).astype(np.float32)
+
+
+@given(st.integers(-200, 200), st.integers(1, 30))
+def test_mirror_walks_back_and_forth(index, n):
+    assert mirror(index, n) == naive.mirror(index, n)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (4, 4, 4), (1, 5, 6), (3, 2, 40)])
+def test_prefilter_equals_the_interpolation_equations_and_scipy(shape):
+    volume = np.random.default_rng(1).normal(500.0, 100.0, shape).astype(np.float32)
+    got = volume.copy()
+    spline_prefilter(got)
+    # float32 recursion: a few units in the last place of values near 1000
+    np.testing.assert_allclose(got, naive.spline_coefficients(volume), atol=3e-3)
+    np.testing.assert_allclose(got, spline_filter(volume.astype(np.float64), 3, mode="mirror"), atol=3e-3)
+
+
+@pytest.mark.parametrize("fwhm_mm", [0.0, 5.0, 15.0])
+def test_smoothing_filter_equals_its_taps_applied_one_axis_after_the_other(volume, fwhm_mm):
+    smoothing = smoothing_filter((3.0, 3.0, 3.5), fwhm_mm, 1e-4)
+    wanted = volume.astype(np.float64)
+    for taps, axis in ((smoothing.taps_x, 2), (smoothing.taps_y, 1), (smoothing.taps_z, 0)):
+        wanted = naive.filter_axis(wanted, taps, axis)
+    np.testing.assert_allclose(smoothing.apply(volume), wanted, rtol=1e-5, atol=3e-3)
+
+
+def test_smoothing_filter_gives_the_coefficients_of_scipys_gaussian(volume):
+    got = smoothing_filter((3.0, 3.0, 3.5), 5.0, 1e-4).apply(volume)
+    sigmas = 5.0 / np.sqrt(8.0 * np.log(2.0)) / np.array([3.5, 3.0, 3.0])
+    smooth = gaussian_filter(volume.astype(np.float64), sigmas, mode="mirror", truncate=6.0)
+    # taps are cut at 1e-4 of the centre: an error of 1e-3 of the texture's SD of 100
+    np.testing.assert_allclose(got, spline_filter(smooth, 3, mode="mirror"), atol=0.2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.tuples(*[st.floats(-3.0, n + 2.0) for n in SHAPE[::-1]]))
+def test_interpolation_equals_the_naive_sum_and_scipy_inside_and_outside(place):
+    coefficients = np.random.default_rng(2).normal(500.0, 100.0, SHAPE).astype(np.float32)
+    got = spline_value(coefficients, *place)
+    assert got == pytest.approx(naive.spline_value(coefficients.astype(float), *place), rel=1e-9, abs=1e-6)
+    inside = all(0.0 <= x <= n - 1 for x, n in zip(place, SHAPE[::-1], strict=True))
+    if inside:
+        wanted = map_coordinates(coefficients.astype(float), np.array(place[::-1])[:, None], order=3, mode="mirror",
+                                 prefilter=False)
+        assert got == pytest.approx(float(wanted[0]), rel=1e-9, abs=1e-6)
+
+
+def test_gradients_are_the_slopes_of_the_interpolation(volume):
+    places = np.random.default_rng(3).uniform(0.0, 6.0, (40, 3))
+    values, gradients = np.empty(40), np.empty((40, 3))
+    spline_gradients(volume, places, values, gradients)
+    for place, value, gradient in zip(places, values, gradients, strict=True):
+        assert value == pytest.approx(naive.spline_value(volume, *place), rel=1e-9)
+        np.testing.assert_allclose(gradient, naive.spline_gradient(volume, *place), atol=1e-4)
+
+
+def test_sampling_equals_scipy_at_transformed_voxels(volume):
+    random = np.random.default_rng(4)
+    voxels = np.argwhere(np.ones(SHAPE[::-1]))[random.permutation(volume.size)[:200]].astype(np.int32)
+    transform = np.hstack([np.eye(3) + random.normal(0.0, 0.02, (3, 3)), random.normal(0.0, 0.4, (3, 1))])
+    coefficients, got = volume.copy(), np.empty(200, np.float32)
+    spline_prefilter(coefficients)
+    sample_voxels(coefficients, transform, voxels, got)
+    places = voxels @ transform[:, :3].T + transform[:, 3]
+    wanted = map_coordinates(volume.astype(np.float64), places.T[::-1], order=3, mode="mirror")
+    np.testing.assert_allclose(got, wanted, atol=3e-3)
+
+
+def test_product_solution_and_inverse_equal_numpy():
+    random = np.random.default_rng(5)
+    left, right = random.normal(size=(7, 7)), random.normal(size=7)
+    out = np.empty((7, 7))
+    multiply(left, np.ascontiguousarray(left.T), out)
+    np.testing.assert_allclose(out, left @ left.T, rtol=1e-12)
+    solution = np.empty(7)
+    assert solve_positive(out.copy(), right, solution)
+    np.testing.assert_allclose(solution, np.linalg.solve(out, right), rtol=1e-6)
+    affine = np.vstack([random.normal(size=(3, 4)), [0.0, 0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(inverse_affine(affine), np.linalg.inv(affine), atol=1e-10)
+
+
+def test_a_singular_matrix_has_no_solution():
+    assert not solve_positive(np.ones((7, 7)), np.ones(7), np.empty(7))
+    assert not solve_positive(np.full((7, 7), np.nan), np.ones(7), np.empty(7))
+
+
+def test_cayley_is_the_textbook_rotation():
+    a = np.array([0.1, -0.3, 0.2])
+    out = np.empty((3, 3))
+    cayley(*a, out)
+    np.testing.assert_allclose(out, naive.cayley(a), atol=1e-15)
+    np.testing.assert_allclose(out @ out.T, np.eye(3), atol=1e-15)
+
+
+def _problem(volume):
+    """Forty points of which some lie outside, and the arrays that describe them."""
+    random = np.random.default_rng(6)
+    points = random.uniform(-1.0, 8.0, (40, 3))
+    template, descent = random.normal(500.0, 50.0, 40), random.normal(size=(40, 7)).astype(np.float32)
+    descent[:, 6] = template
+    return points, template, descent
+
+
+def test_normal_equations_leave_out_points_outside(volume):
+    points, template, descent = _problem(volume)
+    transform = np.hstack([np.eye(3), np.array([[0.2], [-0.1], [0.3]])])
+    right, lost, sums, full = np.empty(7), np.empty((7, 7)), np.empty(4), np.empty((7, 7))
+    normal_equations(volume, transform, points, template, descent, 1.1, right, lost, sums)
+    hessian(descent, full)
+    wanted_right, wanted_hessian = naive.normal_equations(volume, transform, points, template, descent, 1.1)
+    assert 5 < sums[0] < 40
+    np.testing.assert_allclose(right, wanted_right, rtol=1e-9)
+    np.testing.assert_allclose(np.tril(full - lost), np.tril(wanted_hessian), rtol=1e-6, atol=1e-6)
+
+
+def test_gauss_newton_gives_up_when_the_head_has_left_the_grid(volume):
+    points, template, descent = _problem(volume)
+    full = np.empty((7, 7))
+    hessian(descent, full)
+    outcome = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    gauss_newton(volume, np.eye(4)[:3].copy(), points, template, descent, full, 50.0, 12, 0.003,
+                 np.eye(3), np.array([500.0, 0.0, 0.0]), outcome)
+    assert outcome[2] == 0.0
+    assert outcome[4] == 0.0
+
+
+def test_centre_of_mass_and_mean_equal_the_textbook(volume):
+    centre = np.empty(4)
+    centre_of_mass(volume, 480.0, centre)
+    np.testing.assert_allclose(centre[:3], naive.centre_of_mass(volume.astype(float), 480.0), rtol=1e-9)
+    assert mean_intensity(volume) == pytest.approx(volume.astype(float).mean(), rel=1e-12)
+
+
+def test_repair_fills_exactly_what_is_not_finite_or_too_large(volume):
+    damaged = volume.copy()
+    damaged[0, 0, 0], damaged[1, 2, 3], damaged[6, 8, 10] = np.nan, -np.inf, 2e30
+    reference = np.full(SHAPE, 100.0, np.float32)
+    assert repair(damaged, reference, 1.5, 1e30) == 3
+    assert damaged[0, 0, 0] == damaged[1, 2, 3] == damaged[6, 8, 10] == 150.0
+    untouched = np.isin(damaged, [150.0], invert=True)
+    np.testing.assert_array_equal(damaged[untouched], volume[untouched])
