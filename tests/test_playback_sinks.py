@@ -300,9 +300,9 @@ def fail_by_silence(card: FakeCard, drain: Any) -> None:
 def test_when_the_card_is_lost_time_and_recording_go_on_and_no_frame_is_missing(
     fail: Callable[[FakeCard, Any], None], cards: list[FakeCard], tmp_path: Path
 ) -> None:
-    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ))
+    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(20_000)[:500])
     sound = noise(20_000)
-    output.write(sound[:1000])
+    output.write(sound[500:1000])
     cards[0].ask(600)
     assert (output.kind, output.take_failures()) == ("device", [])
     fail(cards[0], output.drain)
@@ -323,9 +323,9 @@ def test_auto_takes_the_clock_where_there_is_no_card_and_says_why(
         raise RuntimeError("Error querying device -1")
 
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=refuse))
-    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ))
+    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
     assert output.kind == "wav"
     assert "Error querying device -1" in output.no_device
     output.close()
     with pytest.raises(PlaybackError, match="Error querying device -1"):
-        Output(PlayerSettings(tmp_path / "played.wav", sink="device"), Gate(RATE_HZ))
+        Output(PlayerSettings(tmp_path / "played.wav", sink="device"), Gate(RATE_HZ), noise(0))

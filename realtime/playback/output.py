@@ -24,6 +24,8 @@ class Output:
         Which sink, and where it records.
     gate : Gate
         Mute and STOP.
+    lead_in : float32 array of shape (n_frames, 2)
+        The first frames; queued before anything pulls, so that the start cannot run dry.
     open_device : callable
         Makes the drain of a sound card.
 
@@ -45,12 +47,17 @@ class Output:
     """
 
     def __init__(
-        self, settings: PlayerSettings, gate: Gate, open_device: Callable[[Outlet], Drain] = PortAudioDrain
+        self,
+        settings: PlayerSettings,
+        gate: Gate,
+        lead_in: NDArray[np.float32],
+        open_device: Callable[[Outlet], Drain] = PortAudioDrain,
     ) -> None:
         self.kind = "device" if settings.sink == "auto" else settings.sink
         self.no_device = ""
         self.recorder = None if settings.sink == "null" else WavRecorder(settings.played_wav, settings.rate_hz)
         self.outlet = Outlet(settings.rate_hz, settings.lookahead_s, gate, self.recorder)
+        self.outlet.ring.write(lead_in)
         self._clock = MonotonicClock()
         self._failures: list[str] = []
         self._recorder_told = False

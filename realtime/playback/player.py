@@ -97,7 +97,9 @@ class Player:
         self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
         self._unheard: list[CueStart] = []
         self._ending = ""
-        self._output = Output(settings, self._gate)
+        n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
+        lead_in = self._chain.process(self._mixer.mix(n_ahead * self._block_frames))
+        self._output = Output(settings, self._gate, lead_in)
 
     def end(self, reason: str) -> None:
         """Fade out and end; from any thread."""
