@@ -139,8 +139,8 @@ def read_run(bold: Path) -> RecordedRun:
     check_events_fit(events, n_volumes, tr_s, str(events_path))
     return RecordedRun(
         run_id=_stem(bold).removesuffix("_bold"), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
-        bold=bold, events_path=events_path, events=events, tr_s=tr_s, n_volumes=n_volumes, shape=(int(shape[0]), int(shape[1]), int(shape[2])),
-        affine=np.asarray(image.affine, np.float64))
+        bold=bold, events_path=events_path, events=events, tr_s=tr_s, n_volumes=n_volumes,
+        shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=np.asarray(image.affine, np.float64))
 
 
 def read_volumes(run: RecordedRun) -> Iterator[Volume]:

@@ -1,0 +1,240 @@
+"""The page that a session becomes: one HTML file with everything in it, for people and for a paper's supplement."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+
+from offline_training import report_figures as figures
+from offline_training.session_view import HeardTrial, SessionView, read_session
+from realtime.errors import PlaybackError
+from realtime.playback.recorder import read_played
+
+_TEMPLATE = Path(__file__).with_name("report_template.html")
+_MAX_NOTES = 40
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure worth a glance."""
+
+    figure: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section with a picture; without one, `text` says why."""
+
+    heading: str
+    text: str
+    image: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of trials."""
+
+    number: int
+    clip_id: str
+    genre: str
+    colour: str
+    best_clip: str
+    decoded_genre: str
+    decoded_colour: str
+    posterior: str
+    n_volumes: int
+    score: str
+
+
+def write_report(session: Path, target: Path) -> None:
+    """Make the report of a recorded session.
+
+    Parameters
+    ----------
+    session : Path
+        Folder that a live session left; one that was cut off is reported as far as it got.
+    target : Path
+        HTML file to write; replaced atomically.
+
+    Raises
+    ------
+    DatasetError
+        The folder holds no session.
+    """
+    view = read_session(session)
+    with matplotlib.rc_context(figures.style()):
+        page = _page(view)
+    scratch = target.with_name(target.name + ".part")
+    scratch.write_text(page, encoding="utf-8")
+    os.replace(scratch, target)
+
+
+def _page(view: SessionView) -> str:
+    genres = [*view.clip_genres.values(), *view.steps.genre]
+    colours = figures.genre_colours(genres)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    notes = list(view.notes[:_MAX_NOTES])
+    if len(view.notes) > _MAX_NOTES:
+        notes.append(f"and {len(view.notes) - _MAX_NOTES} more in record.jsonl")
+    return template.render(
+        title=view.start["run"]["run_id"], subtitle=_subtitle(view), untrained=_untrained(view),
+        paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), rows=_rows(view, colours),
+        notes=notes, facts=_facts(view))
+
+
+def _untrained(view: SessionView) -> bool:
+    return view.bundle is not None and bool(view.bundle.manifest.accuracy.get("untrained"))
+
+
+def _subtitle(view: SessionView) -> str:
+    bundle = view.start.get("bundle", {})
+    n_volumes = len(view.steps.volume)
+    person = bundle.get("subject") or "an unnamed person"
+    return (f"decoder {bundle.get('name', '?')} of {person} · {n_volumes} volumes of {view.tr_s:g} s · "
+            f"{len(view.trials)} trials")
+
+
+def _paragraphs(view: SessionView) -> list[str]:
+    """The session in plain words; the first paragraph carries the verdict."""
+    summary = view.summary
+    n_volumes, usable = len(view.steps.volume), view.steps.status.count("OK")
+    heard = f", and {len(view.trials)} pieces of music were heard in it" if view.trials else ""
+    chance = " (Chance is 0.50.)" if summary.get("identification_accuracy") is not None else ""
+    first = (f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}. From the brain's response alone, volume by volume "
+             "while the scan ran, the program guessed the music and played its guess. "
+             + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
+    lost = sum(view.steps.status.count(status) for status in ("GAP", "REJECTED"))
+    decision = view.latency.decision_ms[np.isfinite(view.latency.decision_ms)]
+    speed = (f"The decision for a volume came {np.median(decision):.0f} ms after the scanner had finished it (median; "
+             f"the slowest took {decision.max():.0f} ms, the next volume comes after {1e3 * view.tr_s:.0f} ms). "
+             if len(decision) else "")
+    kept = f"{lost} volume{'s' if lost > 1 else ''} never came or could not be used" if lost else "No volume was lost"
+    second = f"{speed}{kept}; {usable} of {n_volumes} volumes could be used as evidence."
+    if view.stop.get("status", "complete") != "complete":
+        second += f" The run ended early: {view.stop.get('reason') or 'no reason was given'}."
+    if view.missing:
+        second += f" Missing from the session's folder: {'; '.join(view.missing)}."
+    return [first, second]
+
+
+def _tiles(view: SessionView) -> list[Tile]:
+    summary, decision = view.summary, view.latency.decision_ms
+    decision = decision[np.isfinite(decision)]
+    lost = sum(view.steps.status.count(status) for status in ("GAP", "REJECTED"))
+    p_value = summary.get("identification_p")
+    tiles = [Tile(_number(summary.get("identification_accuracy"), ".2f"),
+                  "identification accuracy" + ("" if p_value is None else f", p = {p_value:.4f}")),
+             Tile(_number(summary.get("identification_chance_p95"), ".2f"), "95 % of random guesses stay below"),
+             Tile(_number(summary.get("median_rank"), ".3g"), f"median rank of {summary.get('candidates', '?')} clips"),
+             Tile(_number(float(np.median(decision)) if len(decision) else None, ".0f", " ms"),
+                  "volume to decision, median"),
+             Tile(str(lost), f"volumes lost of {len(view.steps.volume)}"),
+             Tile(_number(summary.get("underruns"), "d"), "gaps in the sound")]
+    return tiles
+
+
+def _number(value: Any, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"
+
+
+def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
+    lag = view.start.get("lag_volumes", 0)
+    parts = [Part("What was heard, decoded and played",
+                  f"The brain answers late: evidence of a trial begins {lag} volumes after its onset, so the decoded "
+                  "row trails the heard one. A paler block is a less probable genre.", figures.timeline(view, colours),
+                  "Strips of genres heard, decoded and played over time, with the posterior below")]
+    parts.append(_identification(view, colours))
+    censor = view.bundle.manifest.preprocessing.censor_fd_mm if view.bundle else None
+    parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read.",
+                      figures.motion(view, censor), "Shift, turn and framewise displacement over time"))
+    if np.isfinite(view.latency.decision_ms).any():
+        parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
+                          "so that waiting in a queue counts.", figures.latency(view),
+                          "Latency over time and its distribution"))
+    parts.append(_sound(view))
+    if view.bundle is not None:
+        parts.append(Part("Where the decoder looks", f"{len(view.bundle.voxels)} voxels on the training reference; the "
+                          "slices that hold most of them.", figures.slices(view.bundle),
+                          "Axial slices of the reference with the decoder's voxels"))
+    return parts
+
+
+def _scored(view: SessionView) -> list[HeardTrial]:
+    """Trials in the order of `identification_per_trial`; none when the summary does not match the record."""
+    trials = [trial for trial in view.trials if trial.clip_id and not trial.is_dummy]
+    return trials if len(view.summary.get("identification_per_trial") or ()) == len(trials) else []
+
+
+def _identification(view: SessionView, colours: dict[str, str]) -> Part:
+    heading, summary, trials = "Was the music decoded?", view.summary, _scored(view)
+    if not trials or summary.get("identification_accuracy") is None:
+        return Part(heading, "No trial could be scored: the session has no trials with clips of its catalogue, or no "
+                    "summary.")
+    text = ("For each trial: the share of the other clips of this run that fit the decoded music less well than the "
+            "clip that was heard. The grey band is where the mean falls when clips are assigned at random.")
+    keys = ("identification_accuracy", "identification_chance_p50", "identification_chance_p95")
+    mean, p50, p95 = (float("nan") if summary[key] is None else float(summary[key]) for key in keys)
+    image = figures.identification(summary["identification_per_trial"], trials, mean, p50, p95, colours)
+    return Part(heading, text, image, "Score of each trial, and the mean beside its chance band")
+
+
+def _sound(view: SessionView) -> Part:
+    heading, path = "What was played", view.folder / "played.wav"
+    if not path.exists():
+        return Part(heading, "The session has no recording of its sound.")
+    try:
+        recording = read_played(path)
+    except PlaybackError as exc:
+        return Part(heading, f"The recording cannot be read: {exc}")
+    if len(recording.frames) < recording.rate_hz // 10:
+        return Part(heading, "The recording is shorter than a tenth of a second.")
+    return Part(heading, "Spectrogram of the recorded sound; a line marks the first sample of each new clip.",
+                figures.spectrogram(recording, view.cues, view.clip_genres), "Spectrogram with marks at each cue")
+
+
+def _rows(view: SessionView, colours: dict[str, str]) -> list[Row]:
+    scores = dict(zip((trial.number for trial in _scored(view)), view.summary.get("identification_per_trial") or (),
+                      strict=False))
+    steps, rows = view.steps, []
+    for trial in view.trials:
+        said = np.flatnonzero((steps.trial == trial.number) & (steps.n > 0))
+        last = int(said[-1]) if len(said) else None
+        genre = steps.genre[last] if last is not None else ""
+        score = "dummy" if trial.is_dummy else _number(scores.get(trial.number), ".2f")
+        rows.append(Row(
+            number=trial.number, clip_id=trial.clip_id or "–", genre=trial.genre or "–",
+            colour=colours.get(trial.genre, "transparent"),
+            best_clip=steps.best_clip[last] if last is not None else "–", decoded_genre=genre or "–",
+            decoded_colour=colours.get(genre, "transparent"),
+            posterior=_number(None if last is None else float(steps.genre_confidence[last]), ".2f"),
+            n_volumes=int(steps.n[last]) if last is not None else 0, score=score))
+    return rows
+
+
+def _facts(view: SessionView) -> Sequence[tuple[str, str]]:
+    start, run, bundle = view.start, view.start["run"], view.start.get("bundle", {})
+    space = start.get("space", {})
+    lines: list[tuple[str, Callable[[], str]]] = [
+        ("run", lambda: f"{run['run_id']} from {run.get('source') or 'an unnamed source'}"),
+        ("volumes", lambda: f"{' × '.join(map(str, run['shape']))} {run.get('dtype', '')}, TR {view.tr_s:g} s"),
+        ("decoder", lambda: f"{bundle['name']}, {bundle['n_voxels']} voxels, manifest sha256 {bundle['sha256']}"),
+        ("embedding", lambda: f"{space['name']}, {space['dim']} dimensions, sha256 {space['sha256']}"),
+        ("catalogue", lambda: f"{start['n_clips']} clips"),
+        ("timing", lambda: f"lag {start['lag_volumes']} volumes, window {start['window_volumes']} volumes"),
+        ("software", lambda: str(start["software"])),
+        ("status", lambda: str(view.stop["status"]))]
+    facts = []
+    for name, words in lines:
+        try:
+            facts.append((name, words()))
+        except KeyError:
+            continue
+    return facts

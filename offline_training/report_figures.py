@@ -1,0 +1,295 @@
+"""Figures of the session report, as SVG or PNG ready to be put into a page.
+
+Colours: Paul Tol's "muted" set, told apart with every common colour vision; genres are named in
+the figure as well, so that nothing rests on colour alone.
+"""
+
+import base64
+from collections.abc import Sequence
+from io import BytesIO, StringIO
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from offline_training.session_view import HeardTrial, SessionView, SoundingCue
+from realtime.bundle import Bundle
+from realtime.playback.recorder import Recording
+
+Floats = NDArray[np.float64]
+MUTED = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44AA99", "#882255", "#999933", "#777777")
+INK, FAINT, ACCENT, WARN = "#1d2433", "#8a93a3", "#332288", "#CC6677"
+WIDTH_IN = 10.4
+_BRIGHT = frozenset({"#DDCC77", "#88CCEE", "#999933", "#44AA99"})
+_STYLE = {"font.size": 10.5, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+          "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11.5,
+          "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.fonttype": "path", "svg.hashsalt": "innerear",
+          "axes.linewidth": 0.8}
+
+
+def genre_colours(genres: Sequence[str]) -> dict[str, str]:
+    """One colour per genre, by name, so that every report gives a genre the same one for the same set."""
+    names = sorted({genre for genre in genres if genre})
+    return {genre: MUTED[i % len(MUTED)] for i, genre in enumerate(names)}
+
+
+def style() -> Any:
+    """Settings for `matplotlib.rc_context`: the report's look."""
+    return dict(_STYLE)
+
+
+def timeline(view: SessionView, colours: dict[str, str]) -> str:
+    """What was heard over what was decoded over what was played, and how sure the decoder was."""
+    figure = _figure(4.6)
+    strips, sure = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1.0])
+    steps, tr_s = view.steps, view.tr_s
+    ends_s = np.asarray((steps.volume + 1) * tr_s, np.float64)
+    for trial in view.trials:
+        label = trial.genre + (" (dummy)" if trial.is_dummy else "")
+        _block(strips, 2, trial.onset_s, trial.duration_s or tr_s, label, colours.get(trial.genre, "#cccccc"))
+    strength = np.nan_to_num(steps.genre_confidence, nan=0.4)
+    _runs(strips, 1, ends_s, tr_s, steps.genre, colours, strength)
+    _runs(strips, 0, ends_s, tr_s, tuple(view.clip_genres.get(clip, clip) for clip in steps.playing), colours, None)
+    strips.set_yticks([2.4, 1.4, 0.4], ["heard", "decoded", "played"])
+    strips.set(ylim=(-0.1, 3.0), title="Heard, decoded, played")
+    strips.tick_params(axis="y", length=0)
+    strips.spines["left"].set_visible(False)
+    for trial in view.trials:
+        for axes in (strips, sure):
+            axes.axvline(trial.onset_s, color=FAINT, linewidth=0.5, alpha=0.5, zorder=0)
+    sure.step(ends_s, steps.genre_confidence, where="post", color=WARN, linewidth=1.6, label="best genre")
+    sure.step(ends_s, steps.confidence, where="post", color=ACCENT, linewidth=1.6, label="best clip")
+    sure.set(ylim=(0, 1.02), ylabel="posterior", xlabel="time in the run (s)", title="Confidence")
+    sure.legend(loc="upper left", frameon=False, ncols=2, bbox_to_anchor=(0.75, 1.22))
+    sure.set_xlim(0, _length_s(view))
+    return _svg(figure)
+
+
+def motion(view: SessionView, censor_fd_mm: float | None) -> str:
+    """Framewise displacement with unusable volumes, translation and rotation of the head's centre."""
+    figure = _figure(4.4)
+    shifted, turned, moved = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 1.2])
+    steps, times_s = view.steps, view.steps.volume * view.tr_s
+    pose = head_motion(steps.motion, _head_centre(view))
+    for k, (name, colour) in enumerate(zip("xyz", (ACCENT, "#117733", WARN), strict=True)):
+        shifted.plot(times_s, pose[:, k], color=colour, linewidth=1.3, label=name)
+        turned.plot(times_s, pose[:, 3 + k], color=colour, linewidth=1.3)
+    shifted.set(ylabel="shift (mm)", title="Head position against the training reference")
+    shifted.legend(loc="lower right", frameon=False, ncols=3, bbox_to_anchor=(1.0, 0.98), borderaxespad=0.1)
+    turned.set(ylabel="turn (°)")
+    moved.fill_between(times_s, steps.displacement_mm, step="mid", color="#88CCEE", linewidth=0)
+    moved.step(times_s, steps.displacement_mm, where="mid", color=ACCENT, linewidth=1.0)
+    top = float(np.nanmax(steps.displacement_mm, initial=0.1))
+    if censor_fd_mm is not None:
+        moved.axhline(censor_fd_mm, color=WARN, linestyle="--", linewidth=1.2)
+        moved.text(times_s[-1] if len(times_s) else 1, censor_fd_mm, "not used above ", color="#882255", va="bottom",
+                   ha="right", fontsize=9)
+        top = max(top, censor_fd_mm)
+    marks = {"CENSORED": ("v", "censored: moved"), "GAP": ("x", "never came"), "REJECTED": ("s", "unusable")}
+    for status, (marker, label) in marks.items():
+        where = np.array([one == status for one in steps.status])
+        if where.any():
+            moved.scatter(times_s[where], np.full(where.sum(), 1.12 * top), marker=marker, color="#882255", s=26,
+                          label=label, zorder=3, linewidths=1.4)
+    if moved.get_legend_handles_labels()[0]:
+        moved.legend(loc="lower right", frameon=False, ncols=3, bbox_to_anchor=(1.0, 0.98), borderaxespad=0.1)
+    moved.set(ylim=(0, 1.3 * top), ylabel="moved (mm)", xlabel="time in the run (s)")
+    moved.set_xlim(0, _length_s(view))
+    figure.align_ylabels()
+    return _svg(figure)
+
+
+def head_motion(matrices: Floats, centre_mm: Floats) -> Floats:
+    """Shift of the head's centre in mm and turn about x, y, z in degrees, (n, 6), from (n, 4, 4) matrices."""
+    shift = np.einsum("nij,j->ni", matrices[:, :3, :3], centre_mm) + matrices[:, :3, 3] - centre_mm
+    r = matrices[:, :3, :3]
+    angles = np.stack([np.arctan2(r[:, 2, 1], r[:, 2, 2]), -np.arcsin(np.clip(r[:, 2, 0], -1, 1)),
+                       np.arctan2(r[:, 1, 0], r[:, 0, 0])], axis=1)
+    return np.concatenate([shift, np.degrees(angles)], axis=1)
+
+
+def latency(view: SessionView) -> str:
+    """Time from a volume's scheduled end to its decision: over the run, and its distribution."""
+    figure = _figure(3.0)
+    over, spread = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    lags = view.latency
+    over.plot(lags.volume * view.tr_s, lags.decision_ms, ".", color=ACCENT, markersize=4.5)
+    over.set(xlabel="time in the run (s)", ylabel="decision after volume (ms)", title="Latency over the run")
+    highest = float(np.nanmax(lags.decision_ms, initial=1.0))
+    over.set_ylim(0, 1.15 * highest)
+    for values, name, colour in ((lags.embedding_ms, "embedding", "#117733"), (lags.decision_ms, "decision", ACCENT),
+                                 (lags.sound_ms, "sound", WARN)):
+        there = np.sort(values[np.isfinite(values)])
+        if len(there):
+            share = np.arange(1, len(there) + 1) / len(there)
+            spread.step(np.maximum(there, 0.1), share, where="post", color=colour, linewidth=1.8,
+                        label=f"{name} (median {np.median(there):.0f} ms)")
+    spread.axvline(1e3 * view.tr_s, color=FAINT, linestyle="--", linewidth=1)
+    spread.text(1e3 * view.tr_s, 0.02, " next volume", fontsize=9, color=FAINT, rotation=90, va="bottom", ha="right")
+    spread.set(xscale="log", ylim=(0, 1.02), xlabel="after the volume (ms)", ylabel="share within",
+               title="Latency distribution")
+    spread.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    spread.legend(frameon=False, loc="upper left", fontsize=9)
+    return _svg(figure)
+
+
+def identification(per_trial: Sequence[float | None], trials: Sequence[HeardTrial], mean: float, chance_p50: float,
+                   chance_p95: float, colours: dict[str, str]) -> str:
+    """Share of rival clips beaten in each trial, and the mean beside its chance band."""
+    figure = _figure(3.1)
+    single, whole = figure.subplots(1, 2, width_ratios=[4.4, 1], sharey=True)
+    places = np.arange(len(trials))
+    scores = np.array([np.nan if score is None else score for score in per_trial], np.float64)
+    shades = [colours.get(trial.genre, FAINT) for trial in trials]
+    single.vlines(places, 0.5, scores, color=shades, linewidth=3, alpha=0.55)
+    single.scatter(places, scores, color=shades, s=70, zorder=3, edgecolors="white", linewidths=1)
+    single.axhline(0.5, color=FAINT, linewidth=1)
+    single.set_xticks(places, [trial.genre or trial.clip_id for trial in trials], rotation=35, ha="right",
+                      rotation_mode="anchor")
+    single.set(ylim=(-0.04, 1.06), ylabel="other clips beaten", title="Identification of each trial")
+    single.set_xlim(-0.6, max(len(trials) - 0.4, 0.6))
+    whole.axhspan(max(2 * chance_p50 - chance_p95, 0.0), chance_p95, color="#dfe3ea", zorder=0)
+    whole.axhline(0.5, color=FAINT, linewidth=1)
+    whole.text(0, min(chance_p95, 1.0) - 0.03, "chance", ha="center", va="top", fontsize=9, color="#5b6475")
+    whole.scatter([0], [mean], marker="D", s=80, color=ACCENT, zorder=3)
+    whole.text(0.16, mean, f"{mean:.2f}", va="center", fontweight="bold")
+    whole.set(xlim=(-0.5, 0.6), xticks=[], title="Mean")
+    whole.spines["bottom"].set_visible(False)
+    return _svg(figure)
+
+
+def spectrogram(recording: Recording, cues: Sequence[SoundingCue], genres: dict[str, str]) -> str:
+    """Log-frequency spectrogram of what was played, a line where each cue began."""
+    figure = _figure(3.0)
+    axes = figure.subplots()
+    levels_db, bands_hz, length_s = log_spectrogram(recording)
+    axes.imshow(levels_db, origin="lower", aspect="auto", cmap="magma", vmin=-70, vmax=0,
+                extent=(0, length_s, 0, len(bands_hz)), interpolation="nearest")
+    ticks = [100, 300, 1000, 3000, 10000]
+    axes.set_yticks(np.interp(np.log(ticks), np.log(bands_hz), np.arange(len(bands_hz))), [f"{t:g}" for t in ticks])
+    last_s = -1e9
+    for cue in (cue for cue in cues if cue.frame < len(recording.frames)):
+        at_s = cue.frame / recording.rate_hz
+        axes.axvline(at_s, color="white", linewidth=1.0, alpha=0.9)
+        if at_s - last_s > 0.035 * length_s:
+            axes.text(at_s, 1.01 * len(bands_hz), genres.get(cue.clip_id, cue.clip_id) or "silence", fontsize=8.5,
+                      rotation=35, ha="left", va="bottom")
+            last_s = at_s
+    axes.set(xlim=(0, length_s), xlabel="time in the recording (s)", ylabel="frequency (Hz)")
+    return _png(figure)
+
+
+def log_spectrogram(recording: Recording, n_bands: int = 96, n_columns: int = 900) -> tuple[Floats, Floats, float]:
+    """Levels in dB below the loudest (n_bands, n_columns), the bands' centres in Hz, and the length in s.
+
+    One windowed transform of 4096 frames per column: a picture to look at, not every frame is in it.
+    """
+    mono = recording.frames.mean(axis=1)
+    size = 4096
+    padded = np.concatenate([mono, np.zeros(size, np.float32)])
+    starts = np.linspace(0, max(len(mono) - size // 2, 0), n_columns).astype(int)
+    edges_hz = np.geomspace(60, min(14000, 0.49 * recording.rate_hz), n_bands + 1)
+    bins = np.fft.rfftfreq(size, 1 / recording.rate_hz)
+    window, power = np.hanning(size), np.empty((n_columns, n_bands))
+    first = np.minimum(np.searchsorted(bins, edges_hz[:-1]), len(bins) - 2)
+    for column, start in enumerate(starts):
+        cumulative = np.concatenate([[0.0], np.cumsum(np.abs(np.fft.rfft(window * padded[start:start + size])) ** 2)])
+        last = np.maximum(np.searchsorted(bins, edges_hz[1:]), first + 1)
+        power[column] = (cumulative[last] - cumulative[first]) / (last - first)
+    levels = 10 * np.log10(power / max(power.max(), 1e-20) + 1e-12)
+    return levels.T, np.sqrt(edges_hz[1:] * edges_hz[:-1]), len(mono) / recording.rate_hz
+
+
+def slices(bundle: Bundle) -> str:
+    """Axial slices of the reference that hold most of the decoder's voxels, those drawn in."""
+    reference, voxels = bundle.reference, bundle.voxels
+    counts = np.bincount(voxels[:, 2], minlength=reference.shape[2])
+    shown = np.sort(np.argsort(-counts, kind="stable")[:min(8, int((counts > 0).sum()))])
+    figure = _figure(1.62 * (1 + (len(shown) > 4)) + 0.3)
+    grid = np.atleast_1d(figure.subplots(1 + (len(shown) > 4), 4)).ravel()
+    overlay = np.full(reference.shape, np.nan)
+    overlay[tuple(voxels.T)] = 1.0
+    bright = np.percentile(reference, 99.5)
+    aspect = float(np.linalg.norm(bundle.affine[:3, 1]) / np.linalg.norm(bundle.affine[:3, 0]))
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, z in zip(grid, shown, strict=False):
+        axes.imshow(reference[:, :, z].T, cmap="gray", origin="lower", vmin=0, vmax=bright, aspect=aspect)
+        axes.imshow(overlay[:, :, z].T, cmap="autumn", origin="lower", vmin=0, vmax=1.6, alpha=0.75, aspect=aspect,
+                    interpolation="nearest")
+        axes.set_title(f"slice {z}: {counts[z]} voxels", fontsize=9, fontweight="normal", loc="center")
+    return _png(figure)
+
+
+def _figure(height_in: float) -> Figure:
+    return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def _block(axes: Axes, row: int, begin_s: float, length_s: float, label: str, colour: str, alpha: float = 1.0) -> None:
+    axes.add_patch(Rectangle((begin_s, row), length_s, 0.8, facecolor=colour, alpha=alpha, edgecolor="white",
+                             linewidth=0.8))
+    if label:
+        ink = INK if colour in _BRIGHT or alpha < 0.55 or colour not in MUTED else "white"
+        axes.text(begin_s + length_s / 2, row + 0.4, label.replace(" (dummy)", "\n(dummy)"), ha="center", va="center",
+                  fontsize=8.5, color=ink, clip_on=True)
+
+
+def _runs(axes: Axes, row: int, ends_s: Floats, tr_s: float, names: Sequence[str], colours: dict[str, str],
+          strength: Floats | None) -> None:
+    """Stretches of one name as blocks, per volume where `strength` fades them; labelled where there is room."""
+    total_s = float(ends_s[-1]) if len(ends_s) else 1.0
+    for name, group in groupby(range(len(names)), key=lambda i: names[i]):
+        rows = list(group)
+        if not name:
+            continue
+        colour = colours.get(name, "#cccccc")
+        begin_s, length_s = ends_s[rows[0]], len(rows) * tr_s
+        label = name if length_s > 0.011 * total_s * max(len(name), 3) * 0.55 else ""
+        if strength is None:
+            _block(axes, row, begin_s, length_s, label, colour)
+            continue
+        for i in rows:
+            axes.add_patch(Rectangle((ends_s[i], row), tr_s, 0.8, facecolor=colour, linewidth=0,
+                                     alpha=float(0.3 + 0.7 * strength[i])))
+        weak = float(np.mean([strength[i] for i in rows]))
+        if label:
+            ink = INK if colour in _BRIGHT or weak < 0.45 else "white"
+            axes.text(begin_s + length_s / 2, row + 0.4, label, ha="center", va="center", fontsize=8.5, color=ink)
+
+
+def _length_s(view: SessionView) -> float:
+    ends = [trial.onset_s + trial.duration_s for trial in view.trials]
+    volumes = (int(view.steps.volume[-1]) + 2) * view.tr_s if len(view.steps.volume) else 1.0
+    return max([volumes, *ends])
+
+
+def _head_centre(view: SessionView) -> Floats:
+    """Centre of the reference's bright voxels in mm; of the grid when there is no bundle."""
+    if view.bundle is None:
+        affine = np.array(view.start["run"]["affine"], np.float64).reshape(4, 4)
+        middle = (np.array(view.start["run"]["shape"]) - 1) / 2
+        return np.asarray(affine[:3, :3] @ middle + affine[:3, 3], np.float64)
+    reference = view.bundle.reference
+    bright = np.argwhere(reference > reference.mean()).mean(axis=0)
+    return np.asarray(view.bundle.affine[:3, :3] @ bright + view.bundle.affine[:3, 3], np.float64)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return _uri("svg+xml", buffer.getvalue().encode())
+
+
+def _png(figure: Figure) -> str:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return _uri("png", buffer.getvalue())
+
+
+def _uri(kind: str, payload: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(payload).decode()}"

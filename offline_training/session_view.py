@@ -1,0 +1,213 @@
+"""A recorded session as arrays and values, for the report. Reads the session's files; changes none."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_training.errors import DatasetError
+from realtime.bundle import Bundle, read_bundle
+from realtime.errors import BundleError
+
+Floats = NDArray[np.float64]
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HeardTrial:
+    """One trial as the events had it."""
+
+    number: int
+    onset_s: float
+    duration_s: float
+    clip_id: str
+    genre: str
+    is_dummy: bool
+
+
+@dataclass(frozen=True)
+class SoundingCue:
+    """A cue with the frame of played.wav that was its first."""
+
+    clip_id: str
+    frame: int
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The session's steps as columns, one row per volume index, in order.
+
+    Attributes
+    ----------
+    volume, trial, n : int arrays of shape (n_steps,)
+    status, genre, playing, best_clip : tuples of str
+        `genre` is the decoded one, "" without evidence.
+    confidence, genre_confidence, displacement_mm : float64 arrays of shape (n_steps,)
+        NaN where there was none.
+    motion : float64 array of shape (n_steps, 4, 4)
+        Reference world to volume world; NaN for lost volumes.
+    embedding : tuple of float32 array or None
+    """
+
+    volume: NDArray[np.intp]
+    trial: NDArray[np.intp]
+    n: NDArray[np.intp]
+    status: tuple[str, ...]
+    genre: tuple[str, ...]
+    playing: tuple[str, ...]
+    best_clip: tuple[str, ...]
+    confidence: Floats
+    genre_confidence: Floats
+    displacement_mm: Floats
+    motion: Floats
+    embedding: tuple[NDArray[np.float32] | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Latency:
+    """Times from a volume's scheduled end, in milliseconds, one row per volume that came."""
+
+    volume: NDArray[np.intp]
+    embedding_ms: Floats
+    decision_ms: Floats
+    sound_ms: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class SessionView:
+    """Everything the report shows.
+
+    Attributes
+    ----------
+    folder : Path
+    start, stop, summary : dict
+        Documents; empty when the session was cut off before they were written.
+    tr_s : float
+    trials : tuple of HeardTrial
+    steps : Steps
+    notes : tuple of str
+        Notes and operator's events of the record, in words.
+    latency : Latency
+    cues : tuple of SoundingCue
+    clip_genres : dict of str to str
+        Genre of each clip that was heard or ranked.
+    bundle : Bundle or None
+        The session's copy.
+    missing : tuple of str
+        What could not be read, in words.
+    """
+
+    folder: Path
+    start: Document
+    stop: Document
+    summary: Document
+    tr_s: float
+    trials: tuple[HeardTrial, ...]
+    steps: Steps
+    notes: tuple[str, ...]
+    latency: Latency
+    cues: tuple[SoundingCue, ...]
+    clip_genres: dict[str, str]
+    bundle: Bundle | None
+    missing: tuple[str, ...]
+
+
+def read_session(folder: Path) -> SessionView:
+    """Read what a session left behind; a session that was cut off gives what there is.
+
+    Raises
+    ------
+    DatasetError
+        No record in the folder, or one without a start.
+    """
+    documents = _documents(folder / "record.jsonl")
+    start = next((document for document in documents if document["doc"] == "start"), None)
+    if start is None:
+        raise DatasetError(f"no session to report in {folder}: record.jsonl is missing or has no start; give the "
+                           "folder of a session that saw at least its run header")
+    stop = next((document for document in documents if document["doc"] == "stop"), {})
+    rows = [document for document in documents if document["doc"] == "step"]
+    trials = tuple(_trial(trial) for trial in start.get("trials", ()))
+    timing, missing = _documents(folder / "timing.jsonl"), []
+    summary = _json(folder / "summary.json")
+    for name, there in (("summary.json", summary), ("timing.jsonl", timing), ("the end of the record", stop)):
+        missing += [] if there else [name]
+    bundle = None
+    try:
+        bundle = read_bundle(folder / "bundle")
+    except BundleError as exc:
+        missing.append(f"the bundle ({exc})")
+    cues = tuple(SoundingCue(entry.get("clip_id", ""), int(entry["position"])) for entry in timing
+                 if "cue" in entry and entry.get("position") is not None)
+    notes = tuple(_note(document) for document in documents if document["doc"] in ("note", "event"))
+    return SessionView(folder, start, stop, summary, float(start["run"]["tr_s"]), trials, _steps(rows), notes,
+                       _latency(timing), cues, _clip_genres(trials, rows), bundle, tuple(missing))
+
+
+def _documents(path: Path) -> list[Document]:
+    """Whole lines only: a line that a crash cut off is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if line.strip()]
+
+
+def _json(path: Path) -> Document:
+    document: Document = json.loads(path.read_bytes()) if path.exists() else {}
+    return document
+
+
+def _trial(trial: Document) -> HeardTrial:
+    return HeardTrial(int(trial["trial"]), float(trial["onset_s"]), float(trial.get("duration_s") or 0.0),
+                      trial.get("clip_id", ""), trial.get("genre", ""), bool(trial.get("is_dummy", False)))
+
+
+def _clip_genres(trials: tuple[HeardTrial, ...], rows: list[Document]) -> dict[str, str]:
+    genres = {trial.clip_id: trial.genre for trial in trials}
+    for row in rows:
+        genres |= {ranked["clip_id"]: ranked["genre"] for ranked in row.get("top", ())}
+    return genres
+
+
+def _note(document: Document) -> str:
+    if document["doc"] == "note":
+        return str(document.get("text", ""))
+    text = f": {document['text']}" if document.get("text") else ""
+    return f"before volume {document.get('before_volume')}: {document.get('name')}{text}"
+
+
+def _steps(rows: list[Document]) -> Steps:
+    def numbers(name: str) -> Floats:
+        return np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float64)
+
+    nowhere = [float("nan")] * 16
+    return Steps(
+        volume=np.array([row["volume"] for row in rows], np.intp),
+        trial=np.array([row.get("trial", -1) for row in rows], np.intp),
+        n=np.array([row.get("n", 0) for row in rows], np.intp),
+        status=tuple(row["status"] for row in rows), genre=tuple(row.get("genre") or "" for row in rows),
+        playing=tuple(row.get("playing") or "" for row in rows),
+        best_clip=tuple(row["top"][0]["clip_id"] if row.get("top") else "" for row in rows),
+        confidence=numbers("confidence"), genre_confidence=numbers("genre_confidence"),
+        displacement_mm=numbers("fd_mm"),
+        motion=np.array([row.get("motion") or nowhere for row in rows], np.float64).reshape(-1, 4, 4),
+        embedding=tuple(None if row.get("embedding") is None
+                        else np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in rows))
+
+
+def _latency(timing: list[Document]) -> Latency:
+    rows = [entry for entry in timing if "cue" not in entry and entry.get("due_s") is not None]
+    due = {entry["volume"]: entry["due_s"] for entry in rows}
+
+    def after_due(name: str) -> Floats:
+        return np.array([1e3 * (row[name] - row["due_s"]) if row.get(name) is not None else np.nan for row in rows])
+
+    embedded = after_due("embedded_s")
+    embedded[[not row.get("embedded", True) for row in rows]] = np.nan
+    sound = [1e3 * (entry["sound_s"] - due[entry["volume"]]) for entry in timing
+             if "cue" in entry and entry.get("volume") in due]
+    volumes = np.array([row["volume"] for row in rows], np.intp)
+    return Latency(volumes, embedded, after_due("decided_s"), np.array(sound))
