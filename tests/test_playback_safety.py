@@ -59,6 +59,16 @@ def test_the_limiter_alone_keeps_the_ceiling_so_that_the_clamp_has_nothing_to_do
         assert np.abs(limited).max() <= gain_of_db(-1.0) * (1 + 1e-9)
 
 
+def test_the_clamp_alone_keeps_the_ceiling_so_that_the_limiter_need_not_be_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = SafetyChain(RATE_HZ, 0.0, -3.0)
+    monkeypatch.setattr(chain, "_limit", lambda chunk: chunk)
+    out = chain.process(sine(50.0, 0.01))
+    assert float(np.abs(out).max()) == pytest.approx(gain_of_db(-3.0), rel=1e-6)
+    assert float(np.abs(out).max()) <= gain_of_db(-3.0)
+
+
 def test_sound_under_the_ceiling_passes_bit_for_bit_five_milliseconds_later() -> None:
     chain = SafetyChain(RATE_HZ, 0.0, -1.0)
     sound = sine(0.5)
