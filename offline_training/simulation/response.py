@@ -157,4 +157,4 @@ def _smooth_maps(rng: np.random.Generator, head: Head, n_maps: int) -> NDArray[n
     for k in range(n_maps):
         smooth = ndimage.gaussian_filter(rng.standard_normal(high - low), _TUNING_FWHM_VOXELS / 2.355)
         values[:, k] = smooth[tuple((where - low).T)]
-    return values / values.std(axis=0)
+    return np.asarray(values / values.std(axis=0), np.float64)

@@ -68,9 +68,17 @@ class SubjectSettings:
     def __post_init__(self) -> None:
         _check(self, {"seed": (0, 2**32), "stimulus_fraction": (0, 0.5), "n_components": (1, 1000),
                       "unexplained": (0, 1), "n_other_features": (1, 1000), "n_auditory": (2, 100000),
-                      "hrf_peak_s": (2, 9), "hrf_peak_sd_s": (0, 2), "noise_percent": (0.01, 20), "shared_noise": (0, 1),
-                      "thermal_noise": (0, 1 - self.shared_noise), "drift": (0, 10), "respiration_percent": (0, 10),
-                      "cardiac_percent": (0, 10)})
+                      "hrf_peak_s": (2, 9), "hrf_peak_sd_s": (0, 2), "noise_percent": (0.01, 20),
+                      "shared_noise": (0, 1), "thermal_noise": (0, 1 - self.shared_noise), "drift": (0, 10),
+                      "respiration_percent": (0, 10), "cardiac_percent": (0, 10)})
+
+
+DEMO_SUBJECT = SubjectSettings(stimulus_fraction=0.2, unexplained=0.5)
+"""A person who responds far more clearly than a real one: the demo has 100 training clips, ds003720 has 480.
+
+Leave-one-run-out identification (chance 0.5) on the demo's session: 0.85 with this person, 0.53 with the default one,
+whose 480 clips in 12 runs would give 0.89.
+"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ class ScannerSettings:
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """A whole session; the defaults are the demo's.
+    """A whole session; the defaults are the demo's, with DEMO_SUBJECT rather than a realistic person.
 
     Attributes
     ----------
@@ -185,7 +193,7 @@ class SimulationSettings:
     tail_volumes: int = 5
     extra_clips_per_genre: int = 1
     n_workers: int = 2
-    subject: SubjectSettings = field(default_factory=SubjectSettings)
+    subject: SubjectSettings = DEMO_SUBJECT
     motion: MotionSettings = field(default_factory=MotionSettings)
     scanner: ScannerSettings = field(default_factory=ScannerSettings)
 
