@@ -1,0 +1,99 @@
+"""Where volumes come from: one file per kind of source, one function that opens any of them.
+
+settings      what can be said about a source
+replay        a recorded 4-D NIfTI, as a scanner would send it
+sidecar       TR and slice times of a recording, from its JSON or its header
+simulated     a synthetic phantom, every volume marked with its index
+dicom_folder  a folder in which a Siemens scanner writes one mosaic file per volume
+mosaic        one such file
+pacing        hands volumes over when a scanner would
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from scanner_bridge.errors import SourceError
+from scanner_bridge.ports import VolumeSource
+from scanner_bridge.sources.settings import SourceSettings
+
+_NIFTI = (".nii", ".nii.gz")
+
+
+def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float], None] = time.sleep) -> VolumeSource:
+    """Open a source of volumes.
+
+    Parameters
+    ----------
+    settings : SourceSettings, str or Path
+        A path alone stands for ``SourceSettings(path=...)``; the word ``simulated`` for the phantom.
+    sleep : callable
+        How a source that has to wait for files waits; it may raise to end the wait.
+
+    Returns
+    -------
+    source : VolumeSource
+        Close it after use.
+
+    Raises
+    ------
+    SourceError
+        There is nothing there, or nothing that any source can read.
+    """
+    if isinstance(settings, str) and settings == "simulated":
+        settings = SourceSettings(kind="simulated")
+    if not isinstance(settings, SourceSettings):
+        settings = SourceSettings(path=Path(settings))
+    kind, path = _find(settings)
+    if kind == "simulated":
+        from scanner_bridge.sources.simulated import SimulatedSource  # noqa: PLC0415  # only what is used is loaded
+
+        return SimulatedSource(settings)
+    if path is None:
+        raise SourceError(f"a {kind} source needs a path: name the file or folder to read")
+    if kind == "replay":
+        from scanner_bridge.sources.replay import ReplaySource  # noqa: PLC0415  # only what is used is loaded
+
+        return ReplaySource(path)
+    try:
+        from scanner_bridge.sources.dicom_folder import DicomFolderSource  # noqa: PLC0415  # pydicom is an extra
+    except ModuleNotFoundError as error:
+        raise SourceError(f"reading DICOM needs {error.name}: install it with pip install 'innerear[dicom]'") from error
+    return DicomFolderSource(path, settings, sleep=sleep)
+
+
+def _find(settings: SourceSettings) -> tuple[str, Path | None]:
+    """Kind and exact path of a source; looks at names, and for DICOM at four bytes of content."""
+    path = settings.path
+    if settings.kind == "simulated" or path is None:
+        return settings.kind, path
+    if not path.exists():
+        raise SourceError(f"{path} does not exist: check the path, and that the scanner's share is mounted")
+    if settings.kind != "auto":
+        return settings.kind, path
+    if path.is_file():
+        if not path.name.endswith(_NIFTI):
+            raise SourceError(
+                f"{path.name} is not a file the bridge reads: give a 4-D NIfTI (.nii, .nii.gz) or the folder of a "
+                "Siemens mosaic DICOM series; convert anything else with dcm2niix"
+            )
+        return "replay", path
+    for folder in (path, path / "dicom"):
+        if folder.is_dir() and _holds_dicom(folder):
+            return "dicom_folder", folder
+    recordings = sorted(file for file in path.iterdir() if file.name.endswith(_NIFTI))
+    if len(recordings) == 1:
+        return "replay", recordings[0]
+    if recordings:
+        names = ", ".join(file.name for file in recordings[:5])
+        raise SourceError(f"{path} holds {len(recordings)} NIfTI files ({names}, ...): name the one to replay")
+    return "dicom_folder", path
+
+
+def _holds_dicom(folder: Path) -> bool:
+    for file in folder.iterdir():
+        if file.is_file():
+            with open(file, "rb") as opened:
+                if opened.read(132)[128:] == b"DICM":
+                    return True
+    return False
