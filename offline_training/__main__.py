@@ -83,10 +83,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
           subject: Annotated[str | None, typer.Option(help="Which subject; needed when there are several.")] = None,
           config: ConfigOption = None, json_file: JsonOption = None) -> None:
     """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
-    from offline_training.demo import worker_processes  # noqa: PLC0415
     from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.train import TrainSettings  # noqa: PLC0415
     from offline_training.train import train as fit  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
     from realtime.session.summary import write_json  # noqa: PLC0415
 
@@ -117,9 +117,9 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     """Identification accuracy of a bundle on the held-out runs of a data set, with its chance band."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from offline_training.demo import worker_processes  # noqa: PLC0415
     from offline_training.evaluate import evaluate as score  # noqa: PLC0415
     from offline_training.runs import read_dataset  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.bundle import read_bundle  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
     from realtime.session.summary import write_json  # noqa: PLC0415

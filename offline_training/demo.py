@@ -1,14 +1,10 @@
 """The whole loop in one go: simulate a person, train on them, stream a held-out run live, report."""
 
 import asyncio
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from offline_training.runs import read_dataset
 from offline_training.simulation.dataset import simulate_session
 from offline_training.simulation.settings import SimulationSettings
 from offline_training.train import TrainSettings, train
+from offline_training.workers import worker_processes
 from realtime.music.catalogue import read_catalogue
 from realtime.rehearsal import Rehearsal, rehearse
 from realtime.session.summary import Figures
@@ -142,12 +139,3 @@ def run_demo(folder: DemoFolder, settings: DemoSettings, progress: Progress, say
     return {**figures, "report": str(folder.report), "training_trials": trained.n_trials,
             "cross_validated_identification_accuracy": trained.fit.identification,
             "seconds_total": round(time.monotonic() - began_s, 2)}
-
-
-@contextmanager
-def worker_processes(n_workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes, one BLAS thread each: forking a process with numba threads deadlocks."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    with ProcessPoolExecutor(n_workers or os.cpu_count(), get_context("spawn")) as executor:
-        yield executor
