@@ -179,7 +179,7 @@ def _identification(view: SessionView, colours: dict[str, str]) -> Part:
         return Part(heading, "No trial could be scored: the session has no trials with clips of its catalogue, or no "
                     "summary.")
     text = ("For each trial: the share of the other clips of this run that fit the decoded music less well than the "
-            "clip that was heard. The grey band is where the mean falls when clips are assigned at random.")
+            "clip that was heard. The grey band holds the mean of nine in ten random assignments of the clips.")
     keys = ("identification_accuracy", "identification_chance_p50", "identification_chance_p95")
     mean, p50, p95 = (float("nan") if summary[key] is None else float(summary[key]) for key in keys)
     image = figures.identification(summary["identification_per_trial"], trials, mean, p50, p95, colours)

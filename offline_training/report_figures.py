@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 MUTED = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44AA99", "#882255", "#999933", "#777777")
 INK, FAINT, ACCENT, WARN = "#1d2433", "#8a93a3", "#332288", "#CC6677"
 WIDTH_IN = 10.4
-_BRIGHT = frozenset({"#DDCC77", "#88CCEE", "#999933", "#44AA99"})
+_CHARACTER_IN = 0.085  # width of a character of the labels in the strips, with some air
 _STYLE = {"font.size": 10.5, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
           "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11.5,
           "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.fonttype": "path", "svg.hashsalt": "innerear",
@@ -50,7 +50,7 @@ def timeline(view: SessionView, colours: dict[str, str]) -> str:
     steps, tr_s = view.steps, view.tr_s
     ends_s = np.asarray((steps.volume + 1) * tr_s, np.float64)
     for trial in view.trials:
-        label = trial.genre + (" (dummy)" if trial.is_dummy else "")
+        label = trial.genre + ("\n(dummy)" if trial.is_dummy else "")
         _block(strips, 2, trial.onset_s, trial.duration_s or tr_s, label, colours.get(trial.genre, "#cccccc"))
     strength = np.nan_to_num(steps.genre_confidence, nan=0.4)
     _runs(strips, 1, ends_s, tr_s, steps.genre, colours, strength)
@@ -116,7 +116,7 @@ def head_motion(matrices: Floats, centre_mm: Floats) -> Floats:
 def latency(view: SessionView) -> str:
     """Time from a volume's scheduled end to its decision: over the run, and its distribution."""
     figure = _figure(3.0)
-    over, spread = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    over, spread = figure.subplots(1, 2, width_ratios=[1.1, 1])
     lags = view.latency
     over.plot(lags.volume * view.tr_s, lags.decision_ms, ".", color=ACCENT, markersize=4.5)
     over.set(xlabel="time in the run (s)", ylabel="decision after volume (ms)", title="Latency over the run")
@@ -128,13 +128,13 @@ def latency(view: SessionView) -> str:
         if len(there):
             share = np.arange(1, len(there) + 1) / len(there)
             spread.step(np.maximum(there, 0.1), share, where="post", color=colour, linewidth=1.8,
-                        label=f"{name} (median {np.median(there):.0f} ms)")
+                        label=f"{name}\nmedian {np.median(there):.0f} ms")
     spread.axvline(1e3 * view.tr_s, color=FAINT, linestyle="--", linewidth=1)
     spread.text(1e3 * view.tr_s, 0.02, " next volume", fontsize=9, color=FAINT, rotation=90, va="bottom", ha="right")
     spread.set(xscale="log", ylim=(0, 1.02), xlabel="after the volume (ms)", ylabel="share within",
                title="Latency distribution")
     spread.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    spread.legend(frameon=False, loc="upper left", fontsize=9)
+    spread.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
     return _svg(figure)
 
 
@@ -210,17 +210,20 @@ def slices(bundle: Bundle) -> str:
     reference, voxels = bundle.reference, bundle.voxels
     counts = np.bincount(voxels[:, 2], minlength=reference.shape[2])
     shown = np.sort(np.argsort(-counts, kind="stable")[:min(8, int((counts > 0).sum()))])
-    figure = _figure(1.62 * (1 + (len(shown) > 4)) + 0.3)
-    grid = np.atleast_1d(figure.subplots(1 + (len(shown) > 4), 4)).ravel()
     overlay = np.full(reference.shape, np.nan)
     overlay[tuple(voxels.T)] = 1.0
-    bright = np.percentile(reference, 99.5)
-    aspect = float(np.linalg.norm(bundle.affine[:3, 1]) / np.linalg.norm(bundle.affine[:3, 0]))
-    for axes in grid:
+    head = np.argwhere(reference > 0.5 * reference.mean())
+    (x0, y0, _), (x1, y1, _) = np.maximum(head.min(axis=0) - 2, 0), head.max(axis=0) + 3
+    bright, sizes_mm = float(np.percentile(reference, 99.5)), np.linalg.norm(bundle.affine[:3, :3], axis=0)
+    n_rows = 1 + (len(shown) > 4)
+    tall = float(sizes_mm[1] * (y1 - y0) / (sizes_mm[0] * (x1 - x0)))
+    figure = _figure(n_rows * (min(tall, 1.4) * WIDTH_IN / 4 + 0.1))
+    for k, z in enumerate(shown, start=1):
+        axes = figure.add_subplot(n_rows, 4, k)
         axes.set_axis_off()
-    for axes, z in zip(grid, shown, strict=False):
-        axes.imshow(reference[:, :, z].T, cmap="gray", origin="lower", vmin=0, vmax=bright, aspect=aspect)
-        axes.imshow(overlay[:, :, z].T, cmap="autumn", origin="lower", vmin=0, vmax=1.6, alpha=0.75, aspect=aspect,
+        part, aspect = (slice(x0, x1), slice(y0, y1), z), sizes_mm[1] / sizes_mm[0]
+        axes.imshow(reference[part].T, cmap="gray", origin="lower", vmin=0, vmax=bright, aspect=aspect)
+        axes.imshow(overlay[part].T, cmap="autumn", origin="lower", vmin=0, vmax=1.6, alpha=0.8, aspect=aspect,
                     interpolation="nearest")
         axes.set_title(f"slice {z}: {counts[z]} voxels", fontsize=9, fontweight="normal", loc="center")
     return _png(figure)
@@ -230,36 +233,45 @@ def _figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def _block(axes: Axes, row: int, begin_s: float, length_s: float, label: str, colour: str, alpha: float = 1.0) -> None:
-    axes.add_patch(Rectangle((begin_s, row), length_s, 0.8, facecolor=colour, alpha=alpha, edgecolor="white",
-                             linewidth=0.8))
+def _block(axes: Axes, row: int, begin_s: float, length_s: float, label: str, colour: str) -> None:
+    axes.add_patch(Rectangle((begin_s, row), length_s, 0.8, facecolor=colour, edgecolor="white", linewidth=0.8))
     if label:
-        ink = INK if colour in _BRIGHT or alpha < 0.55 or colour not in MUTED else "white"
-        axes.text(begin_s + length_s / 2, row + 0.4, label.replace(" (dummy)", "\n(dummy)"), ha="center", va="center",
-                  fontsize=8.5, color=ink, clip_on=True)
+        axes.text(begin_s + length_s / 2, row + 0.4, label, ha="center", va="center", fontsize=8.5,
+                  color=_ink_on(colour), clip_on=True)
 
 
 def _runs(axes: Axes, row: int, ends_s: Floats, tr_s: float, names: Sequence[str], colours: dict[str, str],
           strength: Floats | None) -> None:
-    """Stretches of one name as blocks, per volume where `strength` fades them; labelled where there is room."""
+    """Stretches of one name as blocks, paler per volume by `strength`; labelled where there is room."""
     total_s = float(ends_s[-1]) if len(ends_s) else 1.0
     for name, group in groupby(range(len(names)), key=lambda i: names[i]):
         rows = list(group)
         if not name:
             continue
         colour = colours.get(name, "#cccccc")
-        begin_s, length_s = ends_s[rows[0]], len(rows) * tr_s
-        label = name if length_s > 0.011 * total_s * max(len(name), 3) * 0.55 else ""
+        begin_s, length_s = float(ends_s[rows[0]]), len(rows) * tr_s
+        label = name if length_s / total_s > (len(name) + 1) * _CHARACTER_IN / WIDTH_IN else ""
         if strength is None:
             _block(axes, row, begin_s, length_s, label, colour)
             continue
-        for i in rows:
-            axes.add_patch(Rectangle((ends_s[i], row), tr_s, 0.8, facecolor=colour, linewidth=0,
-                                     alpha=float(0.3 + 0.7 * strength[i])))
-        weak = float(np.mean([strength[i] for i in rows]))
+        shades = [_paler(colour, 0.3 + 0.7 * float(strength[i])) for i in rows]
+        for i, shade in zip(rows, shades, strict=True):
+            width_s = tr_s if i == rows[-1] else 1.1 * tr_s  # neighbours overlap: no seam shows between them
+            axes.add_patch(Rectangle((float(ends_s[i]), row), width_s, 0.8, facecolor=shade, linewidth=0))
         if label:
-            ink = INK if colour in _BRIGHT or weak < 0.45 else "white"
-            axes.text(begin_s + length_s / 2, row + 0.4, label, ha="center", va="center", fontsize=8.5, color=ink)
+            axes.text(begin_s + length_s / 2, row + 0.4, label, ha="center", va="center", fontsize=8.5,
+                      color=_ink_on(shades[len(shades) // 2]), clip_on=True)
+
+
+def _paler(colour: str, strength: float) -> str:
+    channels = [round(255 - strength * (255 - int(colour[i:i + 2], 16))) for i in (1, 3, 5)]
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
+def _ink_on(colour: str) -> str:
+    """White or dark, whichever reads better on the colour (relative luminance, WCAG's threshold)."""
+    linear = [(int(colour[i:i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
+    return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.22 else INK
 
 
 def _length_s(view: SessionView) -> float:
