@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from realtime.config import LiveSettings, load_settings, make_settings
+from realtime.config import LiveSettings, load_settings, make_settings, split_url
 from realtime.errors import RealtimeError
 from realtime.session.summary import Figures, write_json
 from scanner_bridge.errors import BridgeError
@@ -71,12 +71,13 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
 def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the running session.")],
           session: Annotated[str, typer.Argument(help="Name of the session folder.")]) -> None:
     """Show a running session as a table, from the bus; closing it changes nothing."""
-    from realtime.bus import watch_session  # noqa: PLC0415
+    from realtime.bus import BusSettings, watch_session  # noqa: PLC0415
     from realtime.console.table import SessionTable  # noqa: PLC0415
 
     async def show() -> None:
+        host, port = split_url(broker)
         with SessionTable() as table:
-            async for topic, payload in watch_session(broker, session):
+            async for topic, payload in watch_session(BusSettings(session, host, port)):
                 table.show(topic, payload)
                 if topic == "state" and payload.get("state") == "ended":
                     return

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from realtime.broker import embedded_broker
+from realtime.broker import LOOPBACK, embedded_broker
 from realtime.bundle import Bundle, read_bundle
-from realtime.bus import MqttBus, NullBus
-from realtime.config import BridgeSettings, LiveSettings
+from realtime.bus import BusSettings, MqttBus, NullBus
+from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError, SpaceMismatchError
 from realtime.music.catalogue import Catalogue, read_catalogue
@@ -23,14 +23,14 @@ from realtime.session.core import Parts
 from realtime.session.entries import next_expected
 from realtime.session.events import read_events
 from realtime.session.fold import SessionFold
-from realtime.session.folder import SessionFolder
+from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
 from realtime.session.kept import about_session, keep_copies, read_parts
 from realtime.session.record import Document, DocumentLog, Record, read_documents
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.summary import Figures, summarise, write_json
-from scanner_bridge.clock import clock_id
 from scanner_bridge.keys import ServerKeys, load_server_keys
+from scanner_bridge.sources.pacing import clock_id
 from scanner_bridge.transport import VolumeServer
 
 logger = logging.getLogger(__name__)
@@ -184,10 +184,13 @@ def _keys(settings: BridgeSettings) -> ServerKeys | None:
 async def _open_bus(stack: contextlib.AsyncExitStack, settings: LiveSettings, folder: SessionFolder) -> MessageBus:
     broker = settings.bus.broker
     if not broker:
-        return NullBus()
+        return await stack.enter_async_context(NullBus())
+    host, port = LOOPBACK, 0
     if broker == "embedded":
-        broker = await stack.enter_async_context(embedded_broker())
-    return await stack.enter_async_context(MqttBus(broker, folder.path.name))
+        port = await stack.enter_async_context(embedded_broker())
+    else:
+        host, port = split_url(broker)
+    return await stack.enter_async_context(MqttBus(BusSettings(topic_name(folder.path), host, port)))
 
 
 async def _run_until_signalled(session: LiveSession) -> None:

@@ -2,8 +2,10 @@
 
 Topics, below `innerear/<session>/`:
 
-    state      retained; {"status": "offline"} when the program has ended or died (last will)
+    state      retained; {"state": "offline"} when the program has ended or died (last will)
     step       one message per volume
+    sound      the player's counters, twice a second
+    alarm      sentences for the operator
     rejected   commands that were not understood, and why
     command    in: {"name": "start", "text": "", "value": null}
 
@@ -30,7 +32,7 @@ from realtime.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-OFFLINE = {"status": "offline"}
+OFFLINE = {"state": "offline"}
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
 CALL_TIMEOUT_S = 5.0
@@ -173,16 +175,21 @@ class MqttBus:
         """Say "offline" if the broker listens, then disconnect; may be called twice."""
         if self._task is None:
             return
+        await self._sent()  # a last state is for those who watch now; only then comes "offline"
         self.publish("state", OFFLINE, retain=True)
-        if self.connected.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_S):
-                    await self._idle.wait()
+        await self._sent()
         task, self._task = self._task, None
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
         self._commands.put_nowait(None)
+
+    async def _sent(self) -> None:
+        """Wait a moment for what was published to be sent, if the broker is there."""
+        if self.connected.is_set() and (self._unsent or self._status):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._idle.wait()
 
     async def _stay_connected(self) -> None:
         retry_s = FIRST_RETRY_S
@@ -252,6 +259,25 @@ class MqttBus:
         got = bytes(payload[:80]).decode(errors="replace") if isinstance(payload, bytes | bytearray) else str(payload)
         log.warning("MQTT command %r is ignored: %s", got, reason)
         self.publish("rejected", {"got": got, "reason": reason})
+
+
+async def watch_session(settings: BusSettings) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """What a session publishes, as (topic, payload), for those who only look; waits for the broker and the session.
+
+    Anything that is not a JSON object is passed over: the topic is open to everyone.
+    """
+    base = f"innerear/{settings.session}/"
+    while True:
+        with suppress(aiomqtt.MqttError):
+            async with aiomqtt.Client(settings.host, settings.port, socket_options=[NO_DELAY]) as client:
+                await client.subscribe(base + "#", qos=1)
+                async for message in client.messages:
+                    topic = str(message.topic).removeprefix(base)
+                    with suppress(msgspec.MsgspecError, TypeError):
+                        payload = msgspec.json.decode(message.payload, type=dict[str, Any])
+                        if topic != "command":
+                            yield topic, payload
+        await asyncio.sleep(FIRST_RETRY_S)
 
 
 def _decode(payload: Any) -> dict[str, Any]:

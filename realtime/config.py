@@ -10,6 +10,7 @@ import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -49,7 +50,7 @@ class BridgeSettings:
 
 
 @dataclass(frozen=True)
-class BusSettings:
+class BrokerSettings:
     """MQTT: control in, status out.
 
     Attributes
@@ -59,6 +60,10 @@ class BusSettings:
     """
 
     broker: str = ""
+
+    def __post_init__(self) -> None:
+        if self.broker not in ("", "embedded"):
+            split_url(self.broker)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,25 @@ class LiveSettings:
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
-    bus: BusSettings = field(default_factory=BusSettings)
+    bus: BrokerSettings = field(default_factory=BrokerSettings)
+
+
+def split_url(url: str) -> tuple[str, int]:
+    """Host and port of a broker's URL.
+
+    Raises
+    ------
+    ConfigError
+        Not of the form mqtt://HOST[:PORT].
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 1883
+    except ValueError:
+        port = 0
+    if parts.scheme != "mqtt" or not parts.hostname or not port:
+        raise ConfigError(f"broker is {url!r}, wanted mqtt://HOST:PORT, 'embedded', or '' for none")
+    return parts.hostname, port
 
 
 def load_settings(path: Path, kind: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:

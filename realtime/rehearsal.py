@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realtime.broker import embedded_broker
-from realtime.bus import watch_session
+from realtime.broker import LOOPBACK, embedded_broker
+from realtime.bus import BusSettings, watch_session
 from realtime.errors import SessionError
-from realtime.session.folder import SessionFolder
+from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.summary import Figures
 
 _ARM_TIMEOUT_S = 120.0  # a first start compiles every kernel
@@ -60,9 +60,10 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
     """
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
     async with contextlib.AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(embedded_broker())
-        live = await stack.enter_async_context(_process(*_live_command(plan, endpoint, broker)))
-        updates = watch_session(broker, plan.session.name)
+        port = await stack.enter_async_context(embedded_broker(0))
+        updates = watch_session(BusSettings(topic_name(plan.session), LOOPBACK, port))
+        command = _live_command(plan, endpoint, f"mqtt://{LOOPBACK}:{port}")
+        live = await stack.enter_async_context(_process(*command))
         armed = asyncio.Event()
         shown = asyncio.create_task(_show(updates, show, armed), name="rehearsal.show")
         stack.callback(shown.cancel)

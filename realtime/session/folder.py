@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def topic_name(session: Path) -> str:
+    """The session's name on the bus: its folder's name, with what a topic cannot hold replaced."""
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in session.resolve().name) or "session"
+
+
 @dataclass(frozen=True)
 class SessionFolder:
     """The files of one session.
