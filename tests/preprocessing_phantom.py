@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +54,19 @@ class Phantom:
             image = np.hypot(image + random.normal(0.0, noise, image.shape), random.normal(0.0, noise, image.shape))
         return np.asarray(image)
 
+    @cached_property
+    def still(self) -> Array:
+        """The unmoved head without noise."""
+        return self.volume()
+
     def head_voxels(self, n: int, seed: int = 0) -> NDArray[np.int32]:
         """`n` random voxels (n, 3) well inside the head."""
-        inside = np.argwhere(self.volume() > 500.0)
+        inside = np.argwhere(self.still > 500.0)
         return np.random.default_rng(seed).permutation(inside)[:n].astype(np.int32)
 
     def error_mm(self, estimate: Array, truth: Array) -> float:
         """Root mean square distance over the head between two motions."""
-        inside = np.argwhere(self.volume() > 400.0) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        inside = np.argwhere(self.still > 400.0) @ self.affine[:3, :3].T + self.affine[:3, 3]
         difference = estimate - truth
         return float(np.sqrt(((inside @ difference[:3, :3].T + difference[:3, 3]) ** 2).sum(axis=1).mean()))
 
