@@ -11,6 +11,9 @@ from scanner_bridge.keys import KeyPair
 from scanner_bridge.wire import MAX_HEADER_BYTES
 from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
+"""Where the live program listens unless told otherwise."""
+
 _QUEUE_MESSAGES = 64
 
 SOCKET_OPTIONS: dict[int, int] = {

@@ -27,8 +27,6 @@ from scanner_bridge.wire import MAX_PACKED_FRAMES, encode, pack
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
-
 _ZAP_DOMAIN = "scanner_bridge"
 
 
@@ -81,13 +79,18 @@ class BridgeClient:
             self._sender.submit(frames)
             self._link.wake()
 
-    def flush(self, timeout_s: float) -> None:
-        """Wait until everything is stored on the other side; TransportError when that takes longer."""
+    def flush(self, timeout_s: float, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Wait until everything is stored on the other side; TransportError when that takes longer or is cancelled."""
+        until_s = time.monotonic() + timeout_s
         with self._link.changed:
-            self._link.changed.wait_for(lambda: self._sender.unacknowledged == 0 or self._link.stopped, timeout_s)
+            while self._sender.unacknowledged and not self._link.stopped:
+                remaining_s = until_s - time.monotonic()
+                if remaining_s <= 0:
+                    raise TransportError(self._stalled(f"waited {timeout_s:g} s"))
+                if cancelled():
+                    raise TransportError(self._stalled("the wait was cancelled"))
+                self._link.changed.wait(min(0.1, remaining_s))
             self._raise_when_stopped()
-            if self._sender.unacknowledged:
-                raise TransportError(self._stalled(f"waited {timeout_s:g} s"))
 
     @property
     def unacknowledged(self) -> int:

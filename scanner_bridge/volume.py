@@ -108,3 +108,11 @@ class RunEnd:
 
 Message = RunHeader | Volume | RunEnd
 """What the wire carries."""
+
+
+def scanner_units(volume: Volume) -> NDArray[Any]:
+    """The voxels in scanner units: as they came where slope and intercept change nothing, else float32."""
+    if (volume.slope, volume.inter) == (1.0, 0.0):
+        return volume.data
+    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
+    return scaled

@@ -1,0 +1,215 @@
+"""Command line of the bridge: send a run, write it as one file, say what a source holds, make keys."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import nibabel
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from scanner_bridge.errors import BridgeError, SourceError
+from scanner_bridge.export import export_run
+from scanner_bridge.keys import ClientKeys, load_client_keys, write_key_files
+from scanner_bridge.serve import serve as serve_run
+from scanner_bridge.sockets import DEFAULT_ENDPOINT, new_key_pair
+from scanner_bridge.sources import open_source
+from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.volume import RunHeader, Volume
+from scanner_bridge.waiting import Stop
+
+app = typer.Typer(
+    name="bridge",
+    help="The scanner's side: read volumes from wherever they appear and deliver every one of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_axis_codes: Any = nibabel.aff2axcodes  # nibabel is not typed
+
+Source = Annotated[str, typer.Argument(help="NIfTI file, folder of a Siemens mosaic DICOM series, or `simulated`.")]
+Series = Annotated[int | None, typer.Option(help="DICOM SeriesNumber to read, when the folder holds several.")]
+Volumes = Annotated[int, typer.Option(help="Length of the simulated run.")]
+Seed = Annotated[int, typer.Option(help="Seed of the simulated run.")]
+ShowProgress = Annotated[bool, typer.Option("--progress", help="Show a progress bar.")]
+
+
+@app.command()
+def serve(
+    source: Source,
+    connect: Annotated[str, typer.Option(help="Where the live program listens.")] = DEFAULT_ENDPOINT,
+    speed: Annotated[float, typer.Option(help="1 is the scanner's own speed, 2 twice as fast.")] = 1.0,
+    unpaced: Annotated[bool, typer.Option("--unpaced", help="Hand volumes over as they come (real scanner).")] = False,
+    follow: Annotated[float, typer.Option(help="DICOM: end the run this many seconds after the last file.")] = 0.0,
+    only_new: Annotated[bool, typer.Option("--only-new", help="DICOM: leave alone files already there.")] = False,
+    series: Series = None,
+    volumes: Volumes = 30,
+    tr: Annotated[float, typer.Option(help="Repetition time of the simulated run, seconds.")] = 1.0,
+    seed: Seed = 0,
+    key: Annotated[Path | None, typer.Option(help="Secret key file of this host.")] = None,
+    live_key: Annotated[Path | None, typer.Option(help="Public key file of the live program.")] = None,
+    progress: ShowProgress = False,
+) -> None:
+    """Send a run to the live program, volume by volume, until all of it is stored there.
+
+    With --follow (a scanner writing into a folder) volumes are always handed over as they come.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    with _one_sentence_per_error(), _stop_on_signals() as stop:
+        settings = _settings(
+            source, follow_s=follow, only_new=only_new, series=series, n_volumes=volumes, tr_s=tr, seed=seed
+        )
+        speed_or_none = None if unpaced or follow > 0 else speed
+        with _progress(progress, "sending") as bar:
+            end = serve_run(
+                settings,
+                connect,
+                speed_or_none,
+                keys=_keys(key, live_key),
+                stop=stop,
+                on_header=bar.start,
+                on_volume=bar.advance,
+            )
+    typer.echo(f"{end.n_volumes} volumes stored, run {end.run_id} {end.status}{_reason(end.reason)}", err=True)
+    if end.status != "complete":
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="File to write: .nii or .nii.gz.")],
+    series: Series = None,
+    volumes: Volumes = 30,
+    seed: Seed = 0,
+    progress: ShowProgress = False,
+) -> None:
+    """Write what would be sent as one 4-D NIfTI, with a JSON sidecar (TR, slice times)."""
+    with _one_sentence_per_error(), _progress(progress, "reading") as bar:
+        opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
+        bar.start(opened.header)
+        try:
+            n_volumes = export_run(opened, out, on_volume=bar.advance)
+        finally:
+            opened.close()
+    typer.echo(f"{out}: {n_volumes} volumes", err=True)
+
+
+@app.command()
+def inspect(source: Source, series: Series = None, volumes: Volumes = 30, seed: Seed = 0) -> None:
+    """Say in words what a source holds: geometry, timing, length."""
+    with _one_sentence_per_error():
+        opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
+        try:
+            typer.echo(describe(opened.header))
+        finally:
+            opened.close()
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Where to write the pair.")],
+    name: Annotated[str, typer.Option(help="Name of this host's pair, like bridge or live.")] = "bridge",
+) -> None:
+    """Make this host's key pair for an encrypted connection."""
+    with _one_sentence_per_error():
+        public, secret = write_key_files(folder, name, new_key_pair())
+    typer.echo(f"{public}: give this file to the other host\n{secret}: stays here, readable by you only")
+
+
+def describe(run: RunHeader) -> str:
+    """What a run holds, in words, one fact per line."""
+    sizes_mm = np.linalg.norm(run.affine[:3, :3], axis=0)
+    axes = "".join(_axis_codes(run.affine))
+    length = "unknown until it ends"
+    if run.n_volumes is not None:
+        length = f"{run.n_volumes} volumes, {run.n_volumes * run.tr_s:g} s"
+    times = "not stated"
+    if run.slice_times_s is not None:
+        times = f"{len(set(run.slice_times_s))} different, {min(run.slice_times_s):g} to {max(run.slice_times_s):g} s"
+    return "\n".join(
+        (
+            f"source       {run.source}",
+            f"grid         {' x '.join(map(str, run.shape))} voxels of {' x '.join(f'{s:.3g}' for s in sizes_mm)} mm",
+            f"orientation  {axes} (voxel axes point there), voxel type {np.dtype(run.dtype).name}",
+            f"TR           {run.tr_s:g} s",
+            f"length       {length}",
+            f"slice times  {times}",
+        )
+    )
+
+
+class _Bar:
+    """A progress bar that may be invisible."""
+
+    def __init__(self, bar: Progress, what: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(what, total=None)
+
+    def start(self, run: RunHeader) -> None:
+        self._bar.update(self._task, total=run.n_volumes)
+
+    def advance(self, volume: Volume) -> None:
+        self._bar.update(self._task, completed=volume.index + 1)
+
+
+@contextmanager
+def _progress(shown: bool, what: str) -> Iterator[_Bar]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        yield _Bar(bar, what)
+
+
+@contextmanager
+def _one_sentence_per_error() -> Iterator[None]:
+    try:
+        yield
+    except BridgeError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Stop]:
+    """A `Stop` that SIGINT and SIGTERM request, so that the run ends with a RunEnd and not in the middle."""
+    stop = Stop()
+
+    def request(number: int, frame: object) -> None:
+        stop.request(f"stopped by {signal.Signals(number).name}")
+
+    before: dict[int, Callable[..., object] | int | None] = {
+        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _settings(source: str, **options: object) -> SourceSettings:
+    if source == "simulated":
+        return SourceSettings(kind="simulated", **options)  # type: ignore[arg-type]  # checked by the settings
+    return SourceSettings(path=Path(source), **options)  # type: ignore[arg-type]  # checked by the settings
+
+
+def _keys(secret: Path | None, server: Path | None) -> ClientKeys | None:
+    if secret is None and server is None:
+        return None
+    if secret is None or server is None:
+        raise SourceError("an encrypted connection needs both --key (ours, secret) and --live-key (theirs, public)")
+    return load_client_keys(secret, server)
+
+
+def _reason(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,103 @@
+"""One run from a source to the live program: header, volumes in time, end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scanner_bridge.errors import BridgeError
+from scanner_bridge.keys import ClientKeys
+from scanner_bridge.sources import open_source
+from scanner_bridge.sources.pacing import paced
+from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.transport import BridgeClient
+from scanner_bridge.volume import RunEnd, RunHeader, Volume
+from scanner_bridge.waiting import Stop, StopRequested
+
+_LAST_WORDS_S = 5.0
+
+
+def serve(
+    settings: SourceSettings,
+    endpoint: str,
+    speed: float | None = 1.0,
+    *,
+    keys: ClientKeys | None = None,
+    flush_s: float = 60.0,
+    stop: Stop | None = None,
+    on_header: Callable[[RunHeader], None] = lambda header: None,
+    on_volume: Callable[[Volume], None] = lambda volume: None,
+) -> RunEnd:
+    """Send one run and return how it ended, after everything is stored by the live program.
+
+    Parameters
+    ----------
+    settings : SourceSettings
+        Where volumes come from.
+    endpoint : str
+        Where the live program listens.
+    speed : float or None
+        1 is the scanner's own speed; None hands volumes over as they come.
+    keys : ClientKeys, optional
+        Encrypt, and prove who we are.
+    flush_s : float
+        How long to wait at the end until everything is stored there.
+    stop : Stop, optional
+        Ends the run early, as aborted, when it is requested.
+    on_header, on_volume : callable
+        Called when something was handed over, for progress.
+
+    Returns
+    -------
+    end : RunEnd
+        What was sent last. Aborted when the run was stopped, the source failed or ended early.
+
+    Raises
+    ------
+    BridgeError
+        There is no run to send, or the live program did not store it. What a source that fails
+        during the run has to say is in the end's `reason`.
+    """
+    stop = stop or Stop()
+    volumes = open_source(settings, sleep=stop.sleep)
+    try:
+        run = paced(volumes, speed, sleep=stop.sleep)
+        header = run.header
+        with BridgeClient(endpoint, keys=keys) as client:
+            client.send(header, cancelled=stop.requested)
+            on_header(header)
+            sent, failure = _Sent(), ""
+            try:
+                for volume in run:
+                    stop.sleep(0)
+                    client.send(volume, cancelled=stop.requested)
+                    sent = _Sent(sent.n_volumes + 1, volume.index)
+                    on_volume(volume)
+            except (BridgeError, StopRequested) as error:
+                failure = str(error)
+            end = _end_of(header, sent, failure)
+            client.send(end, cancelled=stop.requested)
+            if stop.requested():
+                client.flush(_LAST_WORDS_S)
+            else:
+                client.flush(flush_s, cancelled=stop.requested)
+            return end
+    except StopRequested as error:
+        raise BridgeError(f"{error} before the first volume came") from error
+    finally:
+        volumes.close()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    n_volumes: int = 0
+    last_index: int = -1
+
+
+def _end_of(header: RunHeader, sent: _Sent, failure: str) -> RunEnd:
+    announced = header.n_volumes
+    if failure:
+        return RunEnd(header.run_id, sent.n_volumes, "aborted", failure)
+    if announced is not None and sent.last_index + 1 < announced:
+        reason = f"the run ended after volume {sent.last_index + 1} of {announced}"
+        return RunEnd(header.run_id, sent.n_volumes, "aborted", reason)
+    n_lost = sent.last_index + 1 - sent.n_volumes
+    return RunEnd(header.run_id, sent.n_volumes, "complete", f"{n_lost} volumes never came" if n_lost else "")
