@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy._core import _multiarray_umath
 
 from realtime.errors import VolumeError
-from realtime.preprocessing import Preprocessor, PreprocessorSettings, PreprocessorState
+from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings, PreprocessorState
 from realtime.preprocessing.alignment_kernels import gauss_newton, sample_voxels
 from realtime.preprocessing.filter_kernels import filter_separable, spline_prefilter
 from realtime.preprocessing.kernels import repair, scale_samples
@@ -86,6 +86,20 @@ def test_memory_order_type_and_byte_order_do_not_change_a_bit(store):
     assert play(make(), stored) == play(make(), RUN)
     for volume, copy in zip(stored, copies, strict=True):
         np.testing.assert_array_equal(volume, copy)
+
+
+def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples():
+    pre, scaler = make(), CausalScaler(60, SETTINGS, np.full(60, 0.01, np.float32))
+    scored = 0
+    for volume in [*RUN, None, *RUN]:
+        if volume is None:
+            pre.skip()
+            scaler.skip()
+            continue
+        step = pre.push(volume)
+        np.testing.assert_array_equal(scaler.push(step.samples, step.censored), step.features)
+        scored += bool(step.features.any())
+    assert scored > N_VOLUMES
 
 
 def test_no_kernel_is_compiled_after_the_warm_up():
