@@ -150,8 +150,8 @@ def _cabinet(bus: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
 
 
 def _play_drums(score: Score, n_frames: int, frames_per_step: float, rate_hz: int) -> NDArray[np.float32]:
-    levels = {"kick": 0.85, "snare": 0.5, "clap": 0.42, "rim": 0.4, "hat": 0.18, "open": 0.16, "ride": 0.16,
-              "crash": 0.2, "tom": 0.45, "shaker": 0.14}
+    levels = {"kick": 0.6, "snare": 0.55, "clap": 0.5, "rim": 0.45, "hat": 0.26, "open": 0.22, "ride": 0.24,
+              "crash": 0.26, "tom": 0.4, "shaker": 0.24}
     kit = drum_kit(score.kit, rate_hz)
     bus = np.zeros((n_frames, 2), np.float32)
     for hit in score.hits:

@@ -95,14 +95,14 @@ VOICES = {
     "synth_lead": Voice(1.0, 1.3, even=0.6, attack_s=0.008, decay_s=0.6, sustain=0.6, release_s=0.08,
                         brightness_s=0.4, vibrato_cents=8, detune_cents=6, level=0.5),
     "synth_pluck": Voice(0.9, 2.6, decay_s=0.22, release_s=0.1, brightness_s=0.07, detune_cents=5),
-    "upright_bass": Voice(1.6, 3.0, attack_s=0.008, decay_s=0.45, release_s=0.06, brightness_s=0.08, level=1.7),
+    "upright_bass": Voice(1.6, 3.0, attack_s=0.008, decay_s=0.45, release_s=0.06, brightness_s=0.08, level=0.85),
     "electric_bass": Voice(1.3, 2.3, attack_s=0.004, decay_s=0.8, sustain=0.2, release_s=0.05, brightness_s=0.15,
-                           level=1.4),
-    "sub_bass": Voice(3.2, 4.0, attack_s=0.01, decay_s=1.2, sustain=0.6, release_s=0.09, level=2.0),
+                           level=0.7),
+    "sub_bass": Voice(3.2, 4.0, attack_s=0.01, decay_s=1.2, sustain=0.6, release_s=0.09, level=0.8),
     "synth_bass": Voice(0.9, 2.2, even=0.8, attack_s=0.004, decay_s=0.3, sustain=0.3, release_s=0.04,
-                        brightness_s=0.08, level=1.2),
+                        brightness_s=0.08, level=0.65),
     "distorted_bass": Voice(0.9, 1.5, attack_s=0.004, decay_s=1.5, sustain=0.5, release_s=0.04, brightness_s=0.5,
-                            drive=4, level=0.9),
+                            drive=4, level=0.6),
 }
 
 
