@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.runs import RecordedRun, intensities, read_volumes
+from offline_training.runs import RecordedRun, read_volumes
 from realtime.decoding.evidence import RunningMean, Schedule
 from realtime.errors import VolumeError
 from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings
 from realtime.session.events import Event
+from scanner_bridge.volume import scanner_units
 
 Progress = Callable[[str, int, int], None]
 
@@ -76,7 +77,7 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
     displacement_mm = np.zeros(run.n_volumes)
     for volume in read_volumes(run):
         try:
-            step = pre.push(intensities(volume), affine=volume.affine)
+            step = pre.push(scanner_units(volume), affine=volume.affine)
         except VolumeError:
             pre.skip()
             lost[volume.index] = True

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
-from offline_training.runs import RecordedRun, intensities, read_volumes
+from offline_training.runs import RecordedRun, read_volumes
 from realtime.bundle import Bundle, check_fits
 from realtime.decoding.evidence import Schedule, TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
@@ -18,7 +18,7 @@ from realtime.errors import SpaceMismatchError, VolumeError
 from realtime.music.catalogue import Catalogue
 from realtime.preprocessing import Preprocessor
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
-from scanner_bridge.volume import RunHeader
+from scanner_bridge.volume import RunHeader, scanner_units
 
 Floats = NDArray[np.float64]
 
@@ -136,7 +136,7 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
     embeddings = np.full((manifest.window_volumes, len(run.events), manifest.space.dim), np.nan, np.float32)
     for volume in read_volumes(run):
         try:
-            step = pre.push(intensities(volume), affine=volume.affine)
+            step = pre.push(scanner_units(volume), affine=volume.affine)
         except VolumeError:
             pre.skip()
             said = evidence.push(volume.index, None, usable=False)

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from offline_training.errors import DatasetError
-from offline_training.runs import intensities
 from realtime.errors import VolumeError
 from realtime.preprocessing import Preprocessor, PreprocessorSettings
-from scanner_bridge.volume import Volume
+from scanner_bridge.volume import Volume, scanner_units
 
 N_REFERENCE_VOLUMES = 24
 
@@ -35,12 +34,12 @@ def make_reference(volumes: Iterable[Volume], settings: PreprocessorSettings) ->
     middle = steady[len(steady) // 2]
     chosen = [steady[i] for i in np.unique(np.linspace(0, len(steady) - 1, N_REFERENCE_VOLUMES).astype(int))]
     affine = np.asarray(middle.affine, np.float64)
-    target = intensities(middle)
+    target = scanner_units(middle)
     anywhere = np.array([[size // 2 for size in target.shape]], np.int32)
     aligner = Preprocessor(np.nan_to_num(np.asarray(target, np.float32)), affine, anywhere, settings)
     total, n_used = np.zeros(target.shape), 0
     for volume in chosen:
-        array = intensities(volume)
+        array = scanner_units(volume)
         try:
             step = aligner.push(array, affine=volume.affine)
         except VolumeError:

@@ -18,6 +18,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
+from offline_training.regions import find_region
 from realtime.errors import EventsError
 from realtime.session.events import Event, check_events_fit, read_events
 from scanner_bridge.volume import Volume
@@ -69,11 +70,14 @@ class Dataset:
     subject : str
     training, test : tuple of RecordedRun
         In order of name; test runs are never trained on.
+    region : Path or None
+        Mask of where the decoder may look, when the data set has one.
     """
 
     subject: str
     training: tuple[RecordedRun, ...]
     test: tuple[RecordedRun, ...]
+    region: Path | None = None
 
 
 def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
@@ -114,7 +118,7 @@ def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
         raise DatasetError(f"{len(problems)} problems in {folder}: {'; '.join(problems[:3])}")
     runs = _with_dummies(runs)
     test = tuple(run for run in runs if "test" in run.task.lower())
-    return Dataset(wanted, tuple(run for run in runs if run not in test), test)
+    return Dataset(wanted, tuple(run for run in runs if run not in test), test, find_region(folder, wanted))
 
 
 def read_run(bold: Path) -> RecordedRun:
@@ -159,14 +163,6 @@ def read_volumes(run: RecordedRun) -> Iterator[Volume]:
     slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
     for index in range(run.n_volumes):
         yield Volume(index, stored[..., index], run.affine, run.tr_s, run.run_id, slope=slope, inter=inter)
-
-
-def intensities(volume: Volume) -> NDArray[Any]:
-    """Scanner units, as the live session computes them: stored values stay as they are without a scaling."""
-    if (volume.slope, volume.inter) == (1.0, 0.0):
-        return volume.data
-    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
-    return scaled
 
 
 def _events_path(bold: Path) -> Path | None:

@@ -27,6 +27,7 @@ from offline_training.evaluate import Evaluation, evaluate
 from offline_training.export import Parity, export_bundle
 from offline_training.fit import FitSettings, RidgeFit, Trials, fit_ridge
 from offline_training.reference import brain_voxels, make_reference
+from offline_training.regions import read_region
 from offline_training.runs import Dataset, RecordedRun, read_volumes
 from realtime.bundle import Bundle, Manifest, read_bundle, write_bundle
 from realtime.decoding.evidence import Schedule
@@ -46,6 +47,9 @@ class TrainSettings:
         Stretch of a trial that carries its evidence; 0 takes the clips' median duration.
     smallest_share : float
         A training trial counts with at least this share of its window usable.
+    region : Path or None
+        Mask of where the decoder may look; the data set's own when left out, the whole brain when
+        it has none.
     preprocessing : PreprocessorSettings
         Its `tr_s` is replaced by the data set's.
     fit : FitSettings
@@ -54,6 +58,7 @@ class TrainSettings:
     lag_s: float = 4.5
     window_s: float = 0.0
     smallest_share: float = 0.5
+    region: Path | None = None
     preprocessing: PreprocessorSettings = field(default_factory=PreprocessorSettings)
     fit: FitSettings = field(default_factory=FitSettings)
 
@@ -164,7 +169,8 @@ def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, s
     first = dataset.training[0]
     preprocessing = replace(settings.preprocessing, tr_s=first.tr_s)
     reference = make_reference(read_volumes(first), preprocessing)
-    frame = Frame(reference, first.affine, brain_voxels(reference), preprocessing)
+    candidates = _candidates(reference, first, settings.region or dataset.region)
+    frame = Frame(reference, first.affine, candidates, preprocessing)
     sampled = sample_runs(dataset.training, frame, scratch, executor, progress)
     scale = feature_scale(sampled, preprocessing)
     window_s = settings.window_s or float(np.median([event.duration_s for event in first.events]))
@@ -186,6 +192,17 @@ def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, s
     targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
     trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs))
     return _Material(frame, sampled, schedules, tuple(kept), scale, trials)
+
+
+def _candidates(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
+    """The brain's voxels, inside the region where there is one."""
+    brain = brain_voxels(reference)
+    if region is None:
+        return brain
+    inside: NDArray[np.int32] = brain[read_region(region, run.shape, run.affine)[tuple(brain.T)]]
+    if not len(inside):
+        raise DatasetError(f"region mask {region} lies outside the head of {run.run_id}; is it this person's?")
+    return inside
 
 
 def _scales(material: _Material, fit: RidgeFit, catalogue: Catalogue) -> tuple[float, ...]:

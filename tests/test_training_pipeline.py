@@ -19,7 +19,7 @@ from offline_training.evaluate import decode_run, evaluate
 from offline_training.export import check_parity, export_bundle, untrained_bundle
 from offline_training.fit import FitSettings
 from offline_training.reference import brain_voxels, make_reference
-from offline_training.runs import Dataset, intensities, read_dataset, read_volumes
+from offline_training.runs import Dataset, read_dataset, read_volumes
 from offline_training.train import Trained, TrainSettings, train
 from realtime.bundle import read_bundle
 from realtime.decoding.evidence import RunningMean
@@ -27,6 +27,7 @@ from realtime.errors import SpaceMismatchError
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
 from realtime.preprocessing import Preprocessor, PreprocessorSettings
+from scanner_bridge.volume import scanner_units
 
 SHAPE, TR_S, CLIP_S, DIM = (22, 24, 14), 1.0, 6.0, 8
 PREPROCESSING = PreprocessorSettings(tr_s=TR_S, settle_s=3.0, drift_tau_s=60.0, alignment_points=600)
@@ -217,7 +218,7 @@ def test_an_untrained_bundle_fits_the_run_and_says_that_it_is_noise(
 
 def test_scaled_images_give_the_intensities_the_live_session_sees(dataset: Dataset) -> None:
     volume = next(read_volumes(dataset.test[0]))
-    assert intensities(volume) is volume.data
+    assert scanner_units(volume) is volume.data
     scaled = intensities(replace(volume, slope=2.0, inter=3.0))
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled, volume.data * np.float32(2) + np.float32(3))

@@ -4,6 +4,7 @@
 
     dataset_description.json  README  participants.tsv
     sub-01/func/sub-01_task-Training_run-01_bold.nii  .json  _events.tsv   and so on
+    derivatives/regions/      superior temporal cortex as an atlas would draw it
     stimuli/                  the corpus, see offline_training.corpus
     sourcedata/truth/         what a real scan would not tell: motion, responding voxels
 """
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -104,6 +106,7 @@ def simulate_session(
     jobs = list(_jobs(out, plans, corpus, head, features, tuning, settings))
     _run_jobs(jobs, settings, progress, phantom)
     truth = _write_subject_truth(out, head, tuning)
+    _write_region(out, head)
     _write_dataset_files(out, settings)
     runs = tuple(SimulatedRun(plan.task, plan.number, len(job.signal), job.bold, job.events, job.truth)
                  for plan, job in zip(plans, jobs, strict=True))
@@ -189,6 +192,14 @@ def _write_subject_truth(out: Path, head: Head, tuning: Tuning) -> Path:
     np.savez(path, auditory_voxels=zyx[:, ::-1].astype(np.int32), stimulus_fraction=tuning.fraction,
              hrf_peak_s=tuning.peak_s, brain=np.ascontiguousarray(head.brain[inside].T), affine=head.affine)
     return path
+
+
+def _write_region(out: Path, head: Head) -> None:
+    path = out / "derivatives" / "regions" / SUBJECT / f"{SUBJECT}_desc-temporal_mask.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inside = (slice(PAD, -PAD),) * 3
+    image: Any = nibabel.Nifti1Image(head.temporal[inside].T.astype(np.uint8), head.affine)  # type: ignore[no-untyped-call]
+    nibabel.save(image, path)
 
 
 def _write_dataset_files(out: Path, settings: SimulationSettings) -> None:

@@ -22,7 +22,7 @@ from realtime.ports import Decoder, MusicIndex
 from realtime.preprocessing import PreprocessedVolume, Preprocessor
 from realtime.session.events import Event
 from realtime.session.record import Document
-from scanner_bridge.volume import RunHeader, Volume
+from scanner_bridge.volume import RunHeader, Volume, scanner_units
 
 Status = Literal["OK", "SETTLING", "CENSORED", "GAP", "REJECTED"]
 N_SHOWN = 5
@@ -313,14 +313,6 @@ class LiveCore:
              "similarity": ranked.similarity} for ranked in belief.top(N_SHOWN)]
         return {"top": top, "confidence": belief.confidence, "genre": belief.genres[0].genre,
                 "genre_confidence": belief.genres[0].posterior}
-
-
-def scanner_units(volume: Volume) -> NDArray[Any]:
-    """The voxels in scanner units; as they came where slope and intercept change nothing."""
-    if (volume.slope, volume.inter) == (1.0, 0.0):
-        return volume.data
-    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
-    return scaled
 
 
 def check_volume(volume: Volume, header: RunHeader) -> None:
