@@ -203,7 +203,7 @@ def encoding_correlations(features: NDArray[np.floating], targets: Floats, folds
     correlations : float64 array of shape (n_voxels,)
         0 for a voxel that does not vary.
     """
-    rows = np.asarray(features, np.float64)
+    rows = np.asarray(features, np.float32)
     products, powers = np.zeros(rows.shape[1]), np.zeros((2, rows.shape[1]))
     if len(np.unique(folds)) == 1:
         folds = (np.arange(len(folds)) >= len(folds) // 2).astype(np.intp)
@@ -214,7 +214,9 @@ def encoding_correlations(features: NDArray[np.floating], targets: Floats, folds
         music, mean = targets[known] - centre, rows[known].mean(axis=0)
         gram = music @ music.T
         ridge = gram + alpha * max(np.trace(gram) / len(gram), 1e-30) * np.eye(len(gram))
-        predicted = (targets[held] - centre) @ music.T @ np.linalg.solve(ridge, rows[known] - mean)
+        # The few trials are solved for, not the many voxels: they get one product with what comes out.
+        blend = np.linalg.solve(ridge, music @ (targets[held] - centre).T).T
+        predicted = blend.astype(np.float32) @ (rows[known] - mean)
         predicted -= predicted.mean(axis=0)
         seen = rows[held] - rows[held].mean(axis=0)
         products += (predicted * seen).sum(axis=0)
