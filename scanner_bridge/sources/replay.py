@@ -71,18 +71,20 @@ class ReplaySource:
         """Volumes of the run, in order; SourceError where the file ends early or is damaged."""
         run = self._header
         self._file = ImageOpener(str(self._path))
-        self._file.seek(self._proxy.offset)
-        for index in range(run.n_volumes or 0):
-            yield Volume(
-                index=index,
-                data=self._read_voxels(index),
-                affine=run.affine,
-                tr_s=run.tr_s,
-                run_id=run.run_id,
-                slope=float(self._proxy.slope),
-                inter=float(self._proxy.inter),
-            )
-        self.close()
+        try:
+            self._file.seek(self._proxy.offset)
+            for index in range(run.n_volumes or 0):
+                yield Volume(
+                    index=index,
+                    data=self._read_voxels(index),
+                    affine=run.affine,
+                    tr_s=run.tr_s,
+                    run_id=run.run_id,
+                    slope=float(self._proxy.slope),
+                    inter=float(self._proxy.inter),
+                )
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""

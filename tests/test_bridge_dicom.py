@@ -1,0 +1,272 @@
+"""A folder of mosaic DICOM files: complete volumes only, in the image's own order, in dcm2niix's space."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as untyped_nibabel
+import numpy as np
+import pydicom
+import pytest
+
+from scanner_bridge.errors import SourceError
+from scanner_bridge.sources import open_source
+from scanner_bridge.sources.dicom_folder import DicomFolderSource
+from scanner_bridge.sources.mosaic import MosaicVolume, NoVolume, read_mosaic
+from scanner_bridge.sources.settings import SourceSettings
+
+nibabel: Any = untyped_nibabel
+DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
+SERIES = DICOM / "siemens_ve11_mosaic"
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(not SERIES.is_dir(), reason="the recorded scanner data are not here"),
+]
+
+
+def files() -> list[Path]:
+    return sorted((SERIES / "dicom").iterdir())
+
+
+class Scanner:
+    """Writes into a folder while the source sleeps: one step of its program per sleep, on a clock of its own."""
+
+    def __init__(self, *program: Callable[[], object]) -> None:
+        self.now_s = 0.0
+        self.program = list(program)
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
+        if self.program:
+            self.program.pop(0)()
+
+
+def follow(folder: Path, scanner: Scanner, **changes: Any) -> DicomFolderSource:
+    settings = SourceSettings(path=folder, **{"follow_s": 3.0, "poll_s": 0.1, **changes})
+    return DicomFolderSource(folder, settings, sleep=scanner.sleep, clock=scanner.clock)
+
+
+def put(number: int, folder: Path, name: str | None = None) -> Callable[[], object]:
+    """A step: the whole file of a volume (counted from 1) appears."""
+    source = files()[number - 1]
+    return lambda: shutil.copyfile(source, folder / (name or source.name))
+
+
+def changed(number: int, path: Path, **fields: object) -> Callable[[], object]:
+    """A step: the file of a volume appears with some header fields changed."""
+    dataset = pydicom.dcmread(files()[number - 1])
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    return lambda: dataset.save_as(path)
+
+
+def wait(n_steps: int) -> list[Callable[[], object]]:
+    return [lambda: None] * n_steps
+
+
+@pytest.mark.parametrize(
+    "series", ["siemens_ve11_mosaic", "siemens_ve11_mosaic_5slices_PE_AP", "siemens_ve11_mosaic_5slices_PE_RL"]
+)
+def test_a_mosaic_series_equals_its_dcm2niix_conversion_on_the_same_grid(series: str) -> None:
+    reference = nibabel.load(DICOM / series / "ref.nii.gz")
+    source = open_source(DICOM / series)
+    np.testing.assert_allclose(source.header.affine, reference.affine, atol=1e-4)  # it prints 6 digits
+    assert source.header.tr_s == pytest.approx(float(reference.header["pixdim"][4]), abs=1e-5)
+    volumes = list(source)
+    assert len(volumes) == reference.shape[3]
+    for volume in volumes:
+        np.testing.assert_array_equal(volume.data, np.asanyarray(reference.dataobj)[..., volume.index])
+
+
+def test_timing_and_length_come_from_the_headers() -> None:
+    header = open_source(SERIES).header
+    assert (header.tr_s, header.n_volumes, header.shape) == (1.0, 60, (64, 64, 18))
+    assert header.slice_times_s is not None
+    assert header.slice_times_s[:3] == (0.49, 0.0, 0.5425)
+
+
+def test_the_place_in_the_run_is_the_headers_never_the_file_name(tmp_path: Path) -> None:
+    for number, name in ((1, "z.dcm"), (2, "a.dcm"), (3, "m.dcm")):
+        put(number, tmp_path, name)()
+    expected = list(open_source(SERIES))
+    volumes = list(open_source(tmp_path))
+    assert [volume.index for volume in volumes] == [0, 1, 2]
+    for volume in volumes:
+        np.testing.assert_array_equal(volume.data, expected[volume.index].data)
+
+
+def test_a_file_cut_anywhere_is_never_taken_for_a_volume(tmp_path: Path) -> None:
+    whole, path = files()[0].read_bytes(), tmp_path / "cut.dcm"
+    whole_volume = read_mosaic(files()[0])
+    assert isinstance(whole_volume, MosaicVolume)
+    n_unfinished = 0
+    for n_bytes in [*range(0, len(whole), 4096), *range(len(whole) - 64, len(whole))]:
+        path.write_bytes(whole[:n_bytes])
+        found = read_mosaic(path)
+        if isinstance(found, NoVolume):
+            n_unfinished += found.kind == "unfinished" or n_bytes < 132
+        else:  # cut in the padding behind the pixels
+            np.testing.assert_array_equal(found.data, whole_volume.data)
+            n_unfinished += 1
+            assert n_bytes > len(whole) - 64
+    assert n_unfinished == len([*range(0, len(whole), 4096)]) + 64
+
+
+def test_a_file_that_grows_is_a_volume_once_it_is_whole(tmp_path: Path) -> None:
+    whole, path = files()[0].read_bytes(), tmp_path / "1.dcm"
+    parts = range(0, len(whole) + 40_000, 40_000)
+    scanner = Scanner(*[lambda end=end: path.write_bytes(whole[:end]) for end in parts])
+    volumes = list(follow(tmp_path, scanner))
+    assert [volume.index for volume in volumes] == [0]
+    np.testing.assert_array_equal(volumes[0].data, next(iter(open_source(SERIES))).data)
+
+
+def test_volumes_come_as_they_are_written_and_the_run_ends_with_silence(tmp_path: Path) -> None:
+    scanner = Scanner(*[put(number, tmp_path) for number in range(1, 9)])
+    source = follow(tmp_path, scanner)
+    seen = [(volume.index, len(list(tmp_path.iterdir()))) for volume in source]
+    assert seen == [(index, index + 1) for index in range(8)]
+    assert 0.8 + 3.0 <= scanner.now_s <= 0.8 + 3.0 + 0.3
+
+
+def test_a_volume_that_overtakes_waits_for_the_one_before(tmp_path: Path) -> None:
+    scanner = Scanner(put(1, tmp_path), put(3, tmp_path), *wait(3), put(2, tmp_path), put(4, tmp_path))
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0, 1, 2, 3]
+
+
+def test_a_volume_that_never_came_is_a_missing_index_after_one_tr(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scanner = Scanner(put(1, tmp_path), put(3, tmp_path), *wait(20), put(2, tmp_path), put(4, tmp_path))
+    when_s = {volume.index: scanner.now_s for volume in follow(tmp_path, scanner)}
+    assert list(when_s) == [0, 2, 3]
+    assert 1.0 <= when_s[2] - when_s[0] <= 1.4
+    assert "did not come" in caplog.text
+
+
+def test_the_run_ends_at_once_when_all_announced_volumes_came(tmp_path: Path) -> None:
+    series = DICOM / "siemens_ve11_mosaic_5slices_PE_AP" / "dicom"
+    scanner = Scanner()
+    assert [volume.index for volume in follow(series, scanner, follow_s=100.0)] == [0, 1]
+    assert scanner.now_s == 0
+
+
+def test_a_run_that_ends_with_an_unfinished_file_says_so(tmp_path: Path) -> None:
+    put(1, tmp_path)()
+    (tmp_path / "2.dcm").write_bytes(files()[1].read_bytes()[:-10_000])
+    volumes = iter(open_source(tmp_path))
+    assert next(volumes).index == 0
+    with pytest.raises(SourceError, match=r"ended with unfinished files: 2\.dcm has \d+ of \d+ bytes of pixels"):
+        next(volumes)
+
+
+def test_another_file_with_the_same_number_does_not_replace_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(1, tmp_path, "1.dcm")()
+    put(1, tmp_path, "copy.dcm")()
+    changed(2, tmp_path / "other.dcm", InstanceNumber=1)()
+    put(2, tmp_path, "zz.dcm")()
+    volumes = list(open_source(tmp_path))
+    expected = list(open_source(SERIES))
+    assert [volume.index for volume in volumes] == [0, 1]
+    np.testing.assert_array_equal(volumes[0].data, expected[0].data)
+    assert caplog.text.count("a second image number 1") == 1
+
+
+def test_a_second_series_is_left_alone_while_the_first_is_followed(tmp_path: Path) -> None:
+    other = changed(2, tmp_path / "other.dcm", SeriesInstanceUID="1.2.3", SeriesNumber=14)
+    scanner = Scanner(put(1, tmp_path), other, put(2, tmp_path))
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0, 1]
+
+
+def test_several_recorded_series_need_a_choice(tmp_path: Path) -> None:
+    put(1, tmp_path)()
+    changed(2, tmp_path / "other.dcm", SeriesInstanceUID="1.2.3", SeriesNumber=14)()
+    with pytest.raises(SourceError, match=r"holds the series \[13, 14\]: say which"):
+        _ = open_source(tmp_path).header
+    chosen = open_source(SourceSettings(path=tmp_path, series=14))
+    assert [volume.index for volume in chosen] == [1]
+    with pytest.raises(SourceError, match=r"holds the series \[13, 14\], wanted 15"):
+        _ = open_source(SourceSettings(path=tmp_path, series=15)).header
+
+
+def test_files_that_were_there_before_can_be_left_alone(tmp_path: Path) -> None:
+    put(1, tmp_path)()
+    scanner = Scanner(put(2, tmp_path), put(3, tmp_path))
+    assert [volume.index for volume in follow(tmp_path, scanner, only_new=True)] == [1, 2]
+
+
+@pytest.mark.parametrize("fields", [{"RepetitionTime": 2000}, {"ImagePositionPatient": [0, 0, 0]}], ids=str)
+def test_a_protocol_that_changes_ends_the_run_with_a_sentence(tmp_path: Path, fields: dict[str, object]) -> None:
+    put(1, tmp_path)()
+    changed(2, tmp_path / "2.dcm", **fields)()
+    volumes = iter(open_source(tmp_path))
+    next(volumes)
+    with pytest.raises(SourceError, match=r"2\.dcm is no longer of the run that began.*start a new run"):
+        next(volumes)
+
+
+@pytest.mark.parametrize(
+    ("series", "found"),
+    [
+        ("siemens_xa30_enhanced", "enhanced multi-frame image of Siemens Healthineers"),
+        ("ge_dv24_slices", "image of GE MEDICAL SYSTEMS"),
+        ("philips_classic_phantom", "image of Philips Medical Systems"),
+        ("uih_grid_dti", "image of UIH"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_what_can(series: str, found: str) -> None:
+    with pytest.raises(SourceError, match=rf"{found}; the bridge reads Siemens mosaic series.*dcm2niix"):
+        _ = open_source(DICOM / series).header
+
+
+def test_compressed_pixels_are_refused_by_name(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(files()[0])
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    dataset.PixelData = pydicom.encaps.encapsulate([dataset.PixelData])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(tmp_path / "1.dcm")
+    with pytest.raises(SourceError, match="compressed pixels"):
+        _ = open_source(tmp_path).header
+
+
+@pytest.mark.parametrize("field", ["InstanceNumber", "RepetitionTime", "PixelSpacing", "ImageOrientationPatient"])
+def test_a_mosaic_without_a_needed_header_field_is_an_error_of_ours(tmp_path: Path, field: str) -> None:
+    dataset = pydicom.dcmread(files()[0])
+    delattr(dataset, field)
+    dataset.save_as(tmp_path / "1.dcm")
+    with pytest.raises(SourceError, match="Siemens mosaic"):
+        _ = open_source(tmp_path).header
+
+
+def test_an_empty_folder_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    scanner = Scanner()
+    with pytest.raises(SourceError, match=r"no DICOM file was found in .* within 3 s"):
+        _ = follow(tmp_path, scanner).header
+    assert scanner.now_s == pytest.approx(3.0, abs=0.2)
+    with pytest.raises(SourceError, match="no DICOM file"):
+        _ = open_source(tmp_path).header
+
+
+def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
+    put(1, tmp_path)()
+    (tmp_path / "notes.txt").write_text("hello " * 100)
+    (tmp_path / "empty").touch()
+    report = pydicom.dcmread(files()[1])
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = pydicom.uid.BasicTextSRStorage
+    report.save_as(tmp_path / "report.dcm")
+    assert [volume.index for volume in open_source(tmp_path)] == [0]
+
+
+def test_a_folder_that_vanishes_is_an_error_of_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    put(1, folder)()
+    source = follow(folder, Scanner(lambda: shutil.rmtree(folder)))
+    with pytest.raises(SourceError, match=r"cannot list .*share is mounted"):
+        list(source)
