@@ -197,7 +197,7 @@ def test_the_music_goes_on_while_the_live_program_stalls(clips: list[Clip], sett
 
 
 PARENT = """
-import asyncio, json, sys
+import asyncio, json, os, signal, sys
 from pathlib import Path
 from realtime.messages import Clip, Cue
 from realtime.playback import protocol
@@ -207,19 +207,25 @@ from realtime.playback.settings import PlayerSettings
 async def main():
     clips = [Clip("a", Path(sys.argv[2]), bpm=240.0)]
     player = await PlayerClient.start(PlayerSettings(Path(sys.argv[1]), sink="wav"), clips)
+    child = os.fork() if sys.argv[3] == "forked" else -1
+    if child == 0:  # holds the player's pipe open until it is killed
+        os.close(1)
+        signal.alarm(60)
+        signal.pause()
     player.play(Cue(0, 0, "a"))
     async for event in player.events():
         if isinstance(event, protocol.Sounding):
-            print(json.dumps({"pid": player.pid, "start_s": player.started.time_s}), flush=True)
+            print(json.dumps({"pid": player.pid, "child": child, "start_s": player.started.time_s}), flush=True)
 
 asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("parent_kind", ["alone", "forked"])  # a forked child keeps the pipe open
 def test_when_the_live_program_is_killed_the_player_fades_out_within_a_second_and_ends(
-    clips: list[Clip], settings: PlayerSettings
+    clips: list[Clip], settings: PlayerSettings, parent_kind: str
 ) -> None:
-    command = [sys.executable, "-c", PARENT, str(settings.played_wav), str(clips[0].path)]
+    command = [sys.executable, "-c", PARENT, str(settings.played_wav), str(clips[0].path), parent_kind]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     facts = json.loads(parent.stdout.readline())
@@ -228,6 +234,8 @@ def test_when_the_live_program_is_killed_the_player_fades_out_within_a_second_an
     parent.wait()
     parent.stdout.close()
     wait_for_end(facts["pid"])
+    if facts["child"] > 0:
+        os.kill(facts["child"], signal.SIGKILL)
     frames = read_played(settings.played_wav).frames
     assert soundfile.info(settings.played_wav).frames == len(frames)  # closed in order
     silent_s = last_sound(frames) / RATE_HZ - (killed_s - facts["start_s"])
@@ -259,6 +267,22 @@ def test_when_the_player_is_killed_the_live_program_hears_of_it_and_goes_on(
     assert "died with status -9" in summary.reason
     assert summary.frames_played > 0
     assert np.abs(read_played(settings.played_wav).frames).max() > 0.2
+
+
+def test_the_players_own_signals_end_it_in_order_and_ctrl_c_leaves_it_to_the_live_program(
+    clips: list[Clip], settings: PlayerSettings
+) -> None:
+    async def session() -> Any:
+        async with await PlayerClient.start(settings, clips) as player:
+            events = player.events()
+            os.kill(player.pid, signal.SIGINT)
+            player.play(Cue(0, 0, "a"))
+            await until(events, protocol.Sounding)
+            os.kill(player.pid, signal.SIGTERM)
+            return await until(events, protocol.Ended)
+
+    assert asyncio.run(session()).reason == "terminated"
+    assert not read_played(settings.played_wav).frames[-RATE_HZ // 50 :].any()
 
 
 def test_a_parent_that_reads_nothing_does_not_stop_the_sound(clips: list[Clip], settings: PlayerSettings) -> None:

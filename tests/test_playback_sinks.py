@@ -316,6 +316,19 @@ def test_when_the_card_is_lost_time_and_recording_go_on_and_no_frame_is_missing(
     np.testing.assert_array_equal(played[: len(sound) - 32], sound[:-32])  # the end fades out
 
 
+def test_a_card_that_asks_again_after_a_pause_is_not_lost(
+    cards: list[FakeCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
+    fail_by_silence(cards[0], output.drain)
+    monkeypatch.setattr("time.sleep", lambda _seconds: cards[0].ask(10))  # the callback runs while check looks again
+    output.write(noise(1000))
+    monkeypatch.undo()
+    assert (output.kind, output.take_failures()) == ("device", [])
+    cards[0].ask(2000)
+    output.close()
+
+
 def test_auto_takes_the_clock_where_there_is_no_card_and_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

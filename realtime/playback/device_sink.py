@@ -15,7 +15,8 @@ from realtime.playback.safety import Gate
 from realtime.playback.sinks import LOOKAHEAD_S, RingSink
 
 LATENCY_S = 0.1  # what the sound card's own buffer should hold
-SILENT_TOO_LONG_S = 0.5  # a callback that did not run for this long means that the card is gone
+SILENT_TOO_LONG_S = 0.5  # a callback that did not run for this long means that the card is gone …
+SECOND_LOOK_S = 0.1  # … unless it runs within this time
 
 
 class PortAudioDrain:
@@ -86,6 +87,8 @@ class PortAudioDrain:
 
     def check(self) -> None:
         """Raise PlaybackError when the card has not asked for sound for half a second or its stream ended."""
+        if self._lost():
+            time.sleep(SECOND_LOOK_S)  # a process that was stopped and goes on has not lost its card
         if reason := self._lost():
             message = f"The sound card is lost: {reason}. Check its cable; the session goes on without sound."
             raise PlaybackError(message)

@@ -66,6 +66,8 @@ class Output:
             self._sink = RingSink(self.outlet, open_drain, self._clock)
         except PlaybackError as exc:
             if settings.sink == "device":
+                if self.recorder:
+                    self.recorder.close()
                 raise
             self.kind, self.no_device = "wav", str(exc)
             self._sink = RingSink(self.outlet, self._open_clock, self._clock)

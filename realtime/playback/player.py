@@ -31,6 +31,8 @@ STATUS_PERIOD_S = 0.5
 TAIL_BLOCKS = 5  # of silence at the end of every recording
 EVENTS_KEPT = 10_000  # while the parent does not read
 REALTIME_PRIORITY = 30
+ORPHAN_FADE_S = 0.5  # with a ring of up to as much, silence comes within a second of the parent's death
+ORPHANED = "the live program is gone"
 QUIETEST_DBFS = -200.0  # JSON has no infinity
 
 
@@ -112,7 +114,7 @@ class Player:
                 self._obey(protocol.decode_command(line))
             except msgspec.MsgspecError as exc:
                 self._events.put(protocol.Rejected(-1, f"Not a command: {exc}"))
-        self.end("the live program is gone")
+        self.end(ORPHANED)
 
     def _obey(self, command: protocol.Command) -> None:
         match command:
@@ -145,6 +147,10 @@ class Player:
         blocks_per_status = max(1, round(STATUS_PERIOD_S * self._settings.rate_hz / self._block_frames))
         n_blocks = 0
         while not self._chain.faded_out:
+            if (
+                os.getppid() != self._parent_pid
+            ):  # the end of the pipe says so too, unless a child of the parent holds it
+                self.end(ORPHANED)
             self._take_orders()
             self._play_block(self._mixer.mix(self._block_frames))
             n_blocks += 1
@@ -180,8 +186,14 @@ class Player:
                     case protocol.Volume():
                         self._chain.set_volume_db(order.volume_db)
                     case _End() if not self._ending:
-                        self._ending = order.reason
-                        self._chain.fade_out(self._settings.fade_s)
+                        self._begin_end(order.reason)
+
+    def _begin_end(self, reason: str) -> None:
+        self._ending = reason
+        orphaned = reason == ORPHANED
+        self._chain.fade_out(min(self._settings.fade_s, ORPHAN_FADE_S) if orphaned else self._settings.fade_s)
+        if orphaned and self._settings.lookahead_s > ORPHAN_FADE_S:
+            self._gate.stop()
 
     def _play_block(self, mixed: NDArray[np.float32]) -> None:
         self._output.write(self._chain.process(mixed))
@@ -206,8 +218,6 @@ class Player:
             self._unheard.pop(0)
 
     def _report_status(self) -> None:
-        if os.getppid() != self._parent_pid:
-            self.end("the live program is gone")
         output = self._output
         level, stats = self._chain.read_level(), output.outlet.stats()
         self._events.put(
