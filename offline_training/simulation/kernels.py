@@ -55,7 +55,7 @@ def acquire(
         Scanner voxel (x, y, z, 1) to voxel of the head's grid (x, y, z).
     """
     mz, my, mx = coefficients.shape
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
+    wx, wy, wz = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
             for i in range(out.shape[2]):
@@ -70,11 +70,11 @@ def acquire(
                 _spline_weights(fx, wx)
                 _spline_weights(fy, wy)
                 _spline_weights(fz, wz)
-                total = 0.0
+                total = np.float32(0.0)
                 for c in range(4):
                     for b in range(4):
                         row = coefficients[iz - 1 + c, iy - 1 + b]
-                        line = 0.0
+                        line = np.float32(0.0)
                         for a in range(4):
                             line += wx[a] * row[ix - 1 + a]
                         total += wz[c] * wy[b] * line
@@ -88,7 +88,7 @@ def acquire(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _spline_weights(t: float, out: NDArray[np.float64]) -> None:
+def _spline_weights(t: float, out: NDArray[np.float32]) -> None:
     s = 1.0 - t
     out[0] = s * s * s / 6.0
     out[1] = 2.0 / 3.0 - 0.5 * t * t * (2.0 - t)
