@@ -141,7 +141,8 @@ def test_a_folder_that_holds_a_dataset_is_not_overwritten(session):
     assert digests(session.folder / "sub-01" / "func") == before
 
 
-def test_a_corpus_of_shorter_clips_is_refused(session, tmp_path):
+@pytest.mark.parametrize("clip_s", [2.0, 8.0])
+def test_a_corpus_of_clips_of_another_length_is_refused(session, tmp_path, clip_s):
     (tmp_path / "stimuli").symlink_to(session.corpus)
-    with pytest.raises(SimulationError, match=r"clips of 4 s, wanted 8 s"):
-        simulate_session(tmp_path, replace(SETTINGS, clip_s=8.0))
+    with pytest.raises(SimulationError, match=rf"clips of 4 s, wanted {clip_s:g} s"):
+        simulate_session(tmp_path, replace(SETTINGS, clip_s=clip_s))

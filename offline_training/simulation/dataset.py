@@ -116,9 +116,9 @@ def simulate_session(
 def _corpus(folder: Path, settings: SimulationSettings, progress: Progress | None) -> Corpus:
     if (folder / "corpus.json").exists():
         corpus = read_corpus(folder)
-        if corpus.heard_s < settings.clip_s:
+        if abs(corpus.heard_s - settings.clip_s) > 1e-6:  # its embeddings describe what is heard, no less and no more
             raise SimulationError(f"the corpus in {folder} was made for clips of {corpus.heard_s:g} s, wanted "
-                                  f"{settings.clip_s:g} s; make it again or shorten clip_s")
+                                  f"{settings.clip_s:g} s; make it again, or set clip_s to that")
         return corpus
     n_training = settings.n_training_runs * settings.blocks_per_training_run + settings.extra_clips_per_genre
     return make_corpus(folder, CorpusSettings(n_per_genre=n_training + settings.n_test_runs, seed=settings.seed,
