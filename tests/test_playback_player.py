@@ -76,13 +76,13 @@ def test_two_cues_are_played_sample_by_sample_where_and_when_the_player_says(
     clips: list[Clip], settings: PlayerSettings
 ) -> None:
     async def session() -> tuple[protocol.Started, list[protocol.Sounding], Any]:
-        async with await PlayerClient.start(replace(settings, lookahead_s=1.0), clips) as player:
+        async with await PlayerClient.start(replace(settings, lookahead_s=0.6), clips) as player:
             events = player.events()
             player.play(Cue(0, 10, "a"))
             first = await until(events, protocol.Sounding)
             player.play(Cue(1, 11, "b"))
             second = await until(events, protocol.Sounding)
-            await until(events, protocol.Status, lambda status: status.frames_played > second.position + RATE_HZ // 2)
+            await until(events, protocol.Status, lambda status: status.frames_played > second.position + 24_000)
             return player.started, [first, second], await player.close()
 
     started, (first, second), summary = asyncio.run(session())
@@ -106,7 +106,7 @@ def test_two_cues_are_played_sample_by_sample_where_and_when_the_player_says(
 
 def test_stop_is_silence_ahead_of_what_is_queued_and_for_good(clips: list[Clip], settings: PlayerSettings) -> None:
     async def session() -> tuple[float, float]:
-        async with await PlayerClient.start(replace(settings, lookahead_s=1.0), clips) as player:
+        async with await PlayerClient.start(replace(settings, lookahead_s=0.6), clips) as player:
             events = player.events()
             player.play(Cue(0, 0, "a"))
             await until(events, protocol.Sounding)
@@ -122,7 +122,7 @@ def test_stop_is_silence_ahead_of_what_is_queued_and_for_good(clips: list[Clip],
     start_s, stopped_s = asyncio.run(session())
     frames = read_played(settings.played_wav).frames
     silent_after_s = last_sound(frames) / RATE_HZ - (stopped_s - start_s)
-    assert silent_after_s < 0.4  # the ring holds 1 s; 0.1 s are wanted, the rest is for a busy machine
+    assert silent_after_s < 0.4  # the ring holds 0.6 s; 0.1 s are wanted, the rest is for a busy machine
     assert len(frames) / RATE_HZ > stopped_s - start_s + 0.5
 
 
@@ -130,7 +130,7 @@ def test_mute_silences_ahead_of_what_is_queued_and_music_goes_on_underneath(
     clips: list[Clip], settings: PlayerSettings
 ) -> None:
     async def session() -> tuple[protocol.Sounding, float]:
-        async with await PlayerClient.start(replace(settings, lookahead_s=1.0), clips) as player:
+        async with await PlayerClient.start(replace(settings, lookahead_s=0.6), clips) as player:
             events = player.events()
             player.play(Cue(0, 0, "a"))
             sounding = await until(events, protocol.Sounding)
@@ -294,7 +294,7 @@ def test_a_parent_that_reads_nothing_does_not_stop_the_sound(clips: list[Clip], 
         player.stdin.write(protocol.encode_line(protocol.Configure(settings, clips, os.getpid())))
         player.stdin.write(b'{"command":"play","cue":0,"clip_id":"a"}\n' + b'{"command":"drop table"}\n' * 3000)
         player.stdin.flush()  # 3000 refusals are more than a pipe holds
-        while not settings.played_wav.exists() or read_played(settings.played_wav).frames[RATE_HZ:].sum() == 0:
+        while not settings.played_wav.exists() or not read_played(settings.played_wav).frames[RATE_HZ:].any():
             assert player.poll() is None
             time.sleep(0.05)  # a poll of the file, for at most as long as the test may take
         player.stdin.write(protocol.encode_line(protocol.Close()))
