@@ -5,25 +5,23 @@ higher up. Plain: `NAME.nii[.gz]` with `NAME_events.tsv` in one folder. A run wh
 "test" in its name is held out from training; everything else is trained on.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
 from offline_training.regions import find_region
 from realtime.errors import EventsError
 from realtime.session.events import Event, check_events_fit, read_events
+from scanner_bridge.errors import SourceError
+from scanner_bridge.sources.replay import ReplaySource
 from scanner_bridge.volume import Volume
 
-_SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+_NIFTI_HEADER_BYTES = 348
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,42 +125,34 @@ def read_run(bold: Path) -> RecordedRun:
     Raises
     ------
     DatasetError
-        The image or sidecar cannot be read, is not 4-D, or gives no repetition time.
+        The image or sidecar cannot be read, is no run, or gives no repetition time.
     EventsError
         The events cannot be read or do not fit the run.
     """
     events_path = _events_path(bold)
     if events_path is None:
         raise DatasetError(f"{bold} has no events beside it; wanted {_stem(bold).removesuffix('_bold')}_events.tsv")
-    image = _load(bold)
-    if len(image.shape) != 4 or image.shape[3] < 2:
-        raise DatasetError(f"{bold} has shape {image.shape}, wanted four dimensions: one run of volumes")
-    shape, n_volumes = image.shape[:3], int(image.shape[3])
-    tr_s = _tr_s(bold, image)
+    header = _open(bold).header
     events = read_events(events_path)
-    check_events_fit(events, n_volumes, tr_s, str(events_path))
+    check_events_fit(events, header.n_volumes, header.tr_s, str(events_path))
     return RecordedRun(
         run_id=_stem(bold).removesuffix("_bold"), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
-        bold=bold, events_path=events_path, events=events, tr_s=tr_s, n_volumes=n_volumes,
-        shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=np.asarray(image.affine, np.float64))
+        bold=bold, events_path=events_path, events=events, tr_s=header.tr_s, n_volumes=header.n_volumes or 0,
+        shape=header.shape, affine=header.affine)
 
 
 def read_volumes(run: RecordedRun) -> Iterator[Volume]:
-    """Volumes of a run as the scanner stored them, in order; the file is read once, as a whole.
+    """Volumes of a run, in order, as the bridge would replay them to the live program.
 
     Raises
     ------
     DatasetError
         The file ends early or is damaged.
     """
-    image = _load(run.bold)
     try:
-        stored = image.dataobj.get_unscaled()
-    except (OSError, EOFError, ValueError) as exc:
-        raise DatasetError(f"{run.bold} cannot be read to its end ({exc}); copy it again") from exc
-    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
-    for index in range(run.n_volumes):
-        yield Volume(index, stored[..., index], run.affine, run.tr_s, run.run_id, slope=slope, inter=inter)
+        yield from _open(run.bold)
+    except SourceError as exc:
+        raise DatasetError(f"{run.bold}: {exc}") from exc
 
 
 def _events_path(bold: Path) -> Path | None:
@@ -179,35 +169,15 @@ def _entity(name: str, entity: str) -> str:
     return found.group(1) if found else ""
 
 
-def _load(bold: Path) -> Any:
+def _open(bold: Path) -> ReplaySource:
+    if bold.is_file() and bold.stat().st_size < _NIFTI_HEADER_BYTES:
+        raise DatasetError(f"{bold} has {bold.stat().st_size} bytes: it is a pointer, not an image; fetch the data "
+                           "with: datalad get")
     try:
-        if bold.is_file() and bold.stat().st_size < 348:  # the NIfTI header alone is 348 bytes
-            raise DatasetError(f"{bold} has {bold.stat().st_size} bytes: it is a pointer, not an image; fetch the data "
-                               "with: datalad get")
-        return nibabel.load(bold)
-    except (OSError, ImageFileError, ValueError) as exc:
-        raise DatasetError(f"{bold} cannot be read as NIfTI ({exc}); if the data set is a git-annex clone, fetch the "
-                           "images with: datalad get") from exc
-
-
-def _tr_s(bold: Path, image: Any) -> float:
-    sidecars = [bold.with_name(f"{_stem(bold)}.json")]
-    task = _entity(bold.name, "task")
-    sidecars += [parent / f"task-{task}_bold.json" for parent in list(bold.parents)[:4]]  # BIDS inheritance
-    for sidecar in sidecars:
-        if sidecar.is_file():
-            try:
-                tr_s = float(json.loads(sidecar.read_bytes()).get("RepetitionTime", 0.0))
-            except (ValueError, AttributeError, TypeError) as exc:
-                raise DatasetError(f"{sidecar} is not a BIDS sidecar ({exc}); correct it") from exc
-            if tr_s > 0:
-                return tr_s
-    unit = image.header.get_xyzt_units()[1]
-    tr_s = float(image.header.get_zooms()[3]) * _SECONDS_PER_UNIT.get(unit, 0.0)
-    if not 0.05 <= tr_s <= 20:
-        raise DatasetError(f"{bold} gives a repetition time of {tr_s:g} s (unit {unit!r}) and no sidecar says better; "
-                           f"put RepetitionTime in seconds into {sidecars[0].name}")
-    return tr_s
+        return ReplaySource(bold)
+    except SourceError as exc:
+        raise DatasetError(f"{bold}: {exc}; if the data set is a git-annex clone, fetch its images with: "
+                           "datalad get") from exc
 
 
 def _grid_problems(runs: list[RecordedRun]) -> list[str]:

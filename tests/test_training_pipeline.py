@@ -219,9 +219,38 @@ def test_an_untrained_bundle_fits_the_run_and_says_that_it_is_noise(
 def test_scaled_images_give_the_intensities_the_live_session_sees(dataset: Dataset) -> None:
     volume = next(read_volumes(dataset.test[0]))
     assert scanner_units(volume) is volume.data
-    scaled = intensities(replace(volume, slope=2.0, inter=3.0))
+    scaled = scanner_units(replace(volume, slope=2.0, inter=3.0))
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled, volume.data * np.float32(2) + np.float32(3))
+
+
+def write_region(folder: Path, name: str, inside: tuple[slice, ...], affine: NDArray[np.float64]) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[inside] = 1
+    path = folder / "derivatives" / "regions" / "sub-01" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(mask, affine), path)
+
+
+def test_a_region_of_the_data_set_bounds_where_the_decoder_looks(executor: Executor, tmp_path: Path) -> None:
+    for run in range(2):
+        write_run(tmp_path, f"task-Training_run-{run}", list(range(10 * run, 10 * run + 10)), seed=run)
+    affine, left = read_dataset(tmp_path).training[0].affine, (slice(0, 11),)
+    write_region(tmp_path, "sub-01_desc-left_mask.nii.gz", left, affine)
+    result = train(read_dataset(tmp_path), catalogue(), tmp_path / "b", executor, SETTINGS)
+    assert (result.bundle.voxels[:, 0] < 11).all()
+    write_region(tmp_path, "sub-01_desc-left_mask.nii.gz", left, affine + np.diag([0, 0, 2.0, 0]))
+    with pytest.raises(DatasetError, match="affine that is not the runs'"):
+        train(read_dataset(tmp_path), catalogue(), tmp_path / "b", executor, SETTINGS)
+    write_region(tmp_path, "sub-01_desc-left_mask.nii.gz", (slice(0, 1), slice(0, 1), slice(0, 1)), affine)
+    with pytest.raises(DatasetError, match="outside the head"):
+        train(read_dataset(tmp_path), catalogue(), tmp_path / "b", executor, SETTINGS)
+    write_region(tmp_path, "sub-01_desc-left_mask.nii.gz", (slice(0, 0),), affine)
+    with pytest.raises(DatasetError, match="is empty"):
+        train(read_dataset(tmp_path), catalogue(), tmp_path / "b", executor, SETTINGS)
+    write_region(tmp_path, "sub-01_desc-right_mask.nii.gz", left, affine)
+    with pytest.raises(DatasetError, match="2 region masks"):
+        read_dataset(tmp_path)
 
 
 def test_feature_scale_is_the_noise_as_a_fraction_of_the_mean(dataset: Dataset, tmp_path: Path) -> None:
