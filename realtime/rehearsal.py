@@ -84,8 +84,11 @@ def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
 async def _show(updates: AsyncIterator[tuple[str, dict[str, Any]]], show: Show, armed: asyncio.Event) -> None:
     async for topic, payload in updates:
         show(topic, payload)
-        if topic == "state" and payload.get("state") in ("armed", "resumed", "running"):
+        state = payload.get("state") if topic == "state" else None
+        if state in ("armed", "resumed", "running"):
             armed.set()
+        elif state == "ended":
+            return
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from realtime.session.journal import scan_journal
 from realtime.session.record import read_documents
 from tests.processes import World, command, finish, free_endpoint, live_command, make_world, running, until
 
-N_VOLUMES = 45
+N_VOLUMES = 60
 
 
 @pytest.fixture(scope="module")
@@ -89,19 +89,19 @@ def test_a_replay_that_would_decide_otherwise_says_where(undisturbed: Path, tmp_
 
 def test_ten_kills_at_random_moments_lose_nothing_and_change_no_decision(world: World, undisturbed: Path) -> None:
     session, endpoint, rng = world.folder / "killed", free_endpoint(), random.Random(1)
-    with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "2")) as bridge:
+    with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "1")) as bridge:
         acknowledged = 0
         for _ in range(10):
+            grow_to = n_records(session) + rng.randint(0, 3)  # 0: kill it somewhere in its start
             with running(live_command(world, session, endpoint)) as live:
-                grow_to = n_records(session) + rng.randint(0, 5)  # 0: somewhere in its start
                 until(lambda grown=grow_to: n_records(session) >= grown, "the journal grows")  # type: ignore[misc]
                 try:
-                    live.wait(timeout=rng.uniform(0.0, 0.4))  # and from there to anywhere within a volume
+                    live.wait(timeout=rng.uniform(0.0, 0.5))  # and from there on anywhere within a volume
                 except subprocess.TimeoutExpired:
                     live.send_signal(signal.SIGKILL)
-            survived = n_records(session)
-            assert survived >= acknowledged
-            acknowledged = survived
+                assert live.wait() == -signal.SIGKILL, "the run was over before the tenth kill"
+            assert n_records(session) >= acknowledged
+            acknowledged = n_records(session)
         with running(live_command(world, session, endpoint)) as live:
             finish(bridge)
             finish(live)
@@ -143,7 +143,7 @@ def test_when_volumes_stop_coming_the_music_fades_and_comes_back(world: World, t
         finish(live)
     documents = list(read_documents(SessionFolder(session).record))
     names = [document.get("name") for document in documents if document["doc"] == "event"]
-    assert names[:2] == ["stale", "fresh"]
+    assert names[0] == "stale"
     stale_at = next(place for place, document in enumerate(documents) if document.get("name") == "stale")
     assert documents[stale_at + 1]["doc"] == "cue"
     assert documents[stale_at + 1]["clip_id"] == ""

@@ -147,7 +147,7 @@ class LiveCore:
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
         self._allowed = np.array([clip.clip_id not in parts.selection.excluded for clip in parts.index.clips])
         self._selection = SelectionState()
-        self._quiet = ""
+        self._paused = False
         self._next_index = 0
         self._checksums: dict[int, int] = {}
         self.counts = Counts()
@@ -243,8 +243,8 @@ class LiveCore:
         return Step(percept, belief, decision, cue, self._step_document(percept, belief, decision))
 
     def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
-        if self._quiet:
-            return Decision("hold", self._selection, self._quiet)
+        if self._paused:
+            return Decision("hold", self._selection, "paused")
         if belief is None:
             return Decision("hold", self._selection, "no evidence yet")
         if percept.status != "OK":
@@ -255,8 +255,8 @@ class LiveCore:
     def event(self, name: str, text: str = "", value: float | None = None) -> Reaction:
         """Something happened between volumes: an operator's command, a mark, a stall.
 
-        `mark` opens a trial at the next volume; `pause` and `stale` silence the music and hold
-        all decisions until `resume` or `fresh`. Every event is documented.
+        `mark` opens a trial at the next volume. `pause` silences the music and holds all decisions
+        until `resume`; `stale` silences it until a volume comes again. Every event is documented.
         """
         document: Document = {"doc": "event", "before_volume": self._next_index, "name": name, "text": text}
         if value is not None:
@@ -268,7 +268,7 @@ class LiveCore:
             self._quiet = "paused" if name == "pause" else "no volumes are coming"
             cue = self._silence()
         elif name in ("resume", "fresh"):
-            self._quiet = ""
+            self._paused = False
         return Reaction((document,), cue)
 
     def _mark(self, text: str) -> str:

@@ -49,7 +49,7 @@ class EventEntry:
     Attributes
     ----------
     name : str
-        start, stop, pause, resume, mute, unmute, volume, mark, stale, fresh, aborted.
+        start, stop, pause, resume, mute, unmute, volume, mark, stale, aborted.
     text : str
         Free words of the operator.
     value : float or None

@@ -166,9 +166,7 @@ class LiveSession:
                 return False
             journaled_s = self._now_s()
             await self.wires.server.acknowledge(received)
-            if self._stale and isinstance(received.message, Volume):
-                self._stale = False
-                self._fold_event(EventEntry("fresh", "", None, self._now_s()))
+            self._stale = self._stale and not isinstance(received.message, Volume)
             perceived = self.fold.perceive(record)
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
