@@ -47,6 +47,7 @@ def serve(
     speed: Annotated[float, typer.Option(help="1 is the scanner's own speed, 2 twice as fast.")] = 1.0,
     unpaced: Annotated[bool, typer.Option("--unpaced", help="Hand volumes over as they come (real scanner).")] = False,
     follow: Annotated[float, typer.Option(help="DICOM: end the run this many seconds after the last file.")] = 0.0,
+    wait: Annotated[float, typer.Option(help="DICOM, with --follow: wait so many seconds for the first file.")] = 600.0,
     only_new: Annotated[bool, typer.Option("--only-new", help="DICOM: leave alone files already there.")] = False,
     series: Series = None,
     volumes: Volumes = 30,
@@ -63,7 +64,14 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     with _one_sentence_per_error(), _stop_on_signals() as stop:
         settings = _settings(
-            source, follow_s=follow, only_new=only_new, series=series, n_volumes=volumes, tr_s=tr, seed=seed
+            source,
+            follow_s=follow,
+            wait_s=wait,
+            only_new=only_new,
+            series=series,
+            n_volumes=volumes,
+            tr_s=tr,
+            seed=seed,
         )
         speed_or_none = None if unpaced or follow > 0 else speed
         with _progress(progress, "sending") as bar:

@@ -98,8 +98,7 @@ def test_a_signal_ends_the_run_with_an_aborted_end_and_exit_code_1(number: signa
         command = [sys.executable, "-m", "scanner_bridge", "serve", "simulated", "--connect", program.endpoint]
         process = subprocess.Popen([*command, "--volumes", "5000", "--tr", "0.02"], cwd=ROOT, stderr=subprocess.PIPE)
         assert process.stderr is not None
-        while not program.indices:  # until it streams
-            assert process.poll() is None
+        assert program.arrived.wait(60)
         process.send_signal(number)
         said = process.stderr.read().decode()
         process.stderr.close()

@@ -184,6 +184,22 @@ def test_a_second_series_is_left_alone_while_the_first_is_followed(tmp_path: Pat
     assert [volume.index for volume in follow(tmp_path, scanner)] == [0, 1]
 
 
+def test_a_series_that_was_restarted_does_not_keep_the_old_run_alive(tmp_path: Path) -> None:
+    restart = [
+        changed(number, tmp_path / f"new{number}.dcm", SeriesInstanceUID="1.2.3", SeriesNumber=14)
+        for number in range(1, 9)
+    ]
+    spaced = [step for file in restart for step in (file, *wait(9))]
+    scanner = Scanner(put(1, tmp_path), *spaced)
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0]
+    assert scanner.now_s < 0.1 + 3.0 + 0.3
+
+
+def test_a_first_file_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    scanner = Scanner(*wait(100), put(1, tmp_path))
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0]
+
+
 def test_several_recorded_series_need_a_choice(tmp_path: Path) -> None:
     put(1, tmp_path)()
     changed(2, tmp_path / "other.dcm", SeriesInstanceUID="1.2.3", SeriesNumber=14)()
@@ -246,9 +262,9 @@ def test_a_mosaic_without_a_needed_header_field_is_an_error_of_ours(tmp_path: Pa
 
 def test_an_empty_folder_is_waited_for_and_then_named(tmp_path: Path) -> None:
     scanner = Scanner()
-    with pytest.raises(SourceError, match=r"no DICOM file was found in .* within 3 s"):
-        _ = follow(tmp_path, scanner).header
-    assert scanner.now_s == pytest.approx(3.0, abs=0.2)
+    with pytest.raises(SourceError, match=r"no DICOM file was found in .* within 30 s"):
+        _ = follow(tmp_path, scanner, wait_s=30.0).header
+    assert scanner.now_s == pytest.approx(30.0, abs=0.2)
     with pytest.raises(SourceError, match="no DICOM file"):
         _ = open_source(tmp_path).header
 

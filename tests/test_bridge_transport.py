@@ -47,11 +47,12 @@ def free_endpoint() -> str:
 
 @dataclass
 class LiveProgram:
-    """A server in its own thread that keeps what it acknowledged."""
+    """A server in its own thread that keeps what it acknowledged; `arrived` is set by the first volume."""
 
     endpoint: str
     stop: Callable[[], None]
     received: list[Received] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
 
     @property
     def indices(self) -> list[int]:
@@ -77,6 +78,8 @@ def live_program(endpoint: str = ANY_PORT, **options: object) -> Iterator[LivePr
                 received = await server.receive()
                 program.received.append(received)
                 await server.acknowledge(received)
+                if isinstance(received.message, Volume):
+                    program.arrived.set()
 
     def run() -> None:
         try:
@@ -365,7 +368,7 @@ def test_an_unknown_key_is_named_as_the_reason(keys: KeyFiles) -> None:
         with BridgeClient(program.endpoint, keys=keys.client(keys.stranger)) as client:
             client.send(a_volume(1))
             with pytest.raises(TransportError, match="does not know this bridge's key"):
-                client.flush(0.5)
+                client.flush(1.5)
 
 
 def test_a_secret_key_that_others_can_read_is_refused(keys: KeyFiles) -> None:

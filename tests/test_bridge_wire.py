@@ -69,8 +69,10 @@ def same(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.shape == b.shape and a.dtype.newbyteorder("<").str == b.dtype.newbyteorder("<").str and bool(
-            np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        return (
+            a.shape == b.shape
+            and a.dtype.newbyteorder("<").str == b.dtype.newbyteorder("<").str
+            and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
         )
     if dataclasses.is_dataclass(a):
         return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))

@@ -31,7 +31,7 @@ class DicomFolderSource:
     folder : Path
         Where the files are, or appear.
     settings : SourceSettings
-        `follow_s`, `poll_s`, `series` and `only_new` count here.
+        `follow_s`, `wait_s`, `poll_s`, `series` and `only_new` count here.
     sleep, clock : callable
         How to wait between two looks at the folder, and monotonic seconds.
     """
@@ -54,13 +54,14 @@ class DicomFolderSource:
         self._uids: dict[int, str] = {}
         self._series: MosaicVolume | None = None
         self._others: dict[str, MosaicVolume] = {}
-        self._last_new_s = clock()
+        self._opened_s = self._last_new_s = clock()
+        self._wait_s = settings.wait_s if settings.follow_s > 0 else 0.0
         if settings.only_new:
             self._looked_at = dict(self._list())
 
     @property
     def header(self) -> RunHeader:
-        """The run's header; waits up to `follow_s` for the first file. SourceError when none comes."""
+        """The run's header; waits up to `wait_s` for the first file while following. SourceError when none comes."""
         first = self._first()
         return RunHeader(
             run_id=f"series-{first.series_number}",
@@ -76,7 +77,7 @@ class DicomFolderSource:
     def __iter__(self) -> Iterator[Volume]:
         """Volumes in order of InstanceNumber. One that has not come a TR after a later one is left out.
 
-        Ends when the announced number was reached or nothing new came for `follow_s`.
+        Ends when the announced number was reached or nothing of the series came for `follow_s`.
 
         Raises
         ------
@@ -100,21 +101,24 @@ class DicomFolderSource:
                     next_index, gap_since_s = min(later), None
                     continue
             elif over:
-                break
+                self._refuse_unfinished()
+                return
             self._sleep(self._settings.poll_s)
             self._look()
-        unfinished = [none.reason for none in self._no_volume.values() if none.kind == "unfinished"]
-        if unfinished:
-            raise SourceError(f"the run in {self._folder} ended with unfinished files: {'; '.join(unfinished[:3])}")
 
     def close(self) -> None:
         """Nothing to let go of: files are opened and closed one by one."""
+
+    def _refuse_unfinished(self) -> None:
+        unfinished = [none.reason for none in self._no_volume.values() if none.kind == "unfinished"]
+        if unfinished:
+            raise SourceError(f"the run in {self._folder} ended with unfinished files: {'; '.join(unfinished[:3])}")
 
     def _first(self) -> MosaicVolume:
         """Any volume of the series to read, waited for."""
         self._look()
         while self._series is None:
-            if self._clock() - self._last_new_s >= self._settings.follow_s:
+            if self._clock() - self._opened_s >= self._wait_s:
                 raise SourceError(self._nothing_found())
             self._sleep(self._settings.poll_s)
             self._look()
@@ -133,7 +137,7 @@ class DicomFolderSource:
             return f"{self._folder} holds {len(unsupported)} files like {unsupported[0]}; {_SUPPORTED}"
         if unfinished:
             return f"{self._folder} holds unfinished files only: {unfinished[0]}; wait for the export and try again"
-        waited = f" within {self._settings.follow_s:g} s" if self._settings.follow_s else ""
+        waited = f" within {self._wait_s:g} s" if self._wait_s else ""
         return f"no DICOM file was found in {self._folder}{waited}: check the path and the scanner's export"
 
     def _list(self) -> list[tuple[str, tuple[int, int]]]:
@@ -155,12 +159,15 @@ class DicomFolderSource:
             if self._looked_at.get(name) == signature:
                 continue
             self._looked_at[name] = signature
-            self._last_new_s = self._clock()
             found = read_mosaic(self._folder / name)
             if isinstance(found, MosaicVolume):
                 self._no_volume.pop(name, None)
                 self._take(found, self._folder / name)
             else:
+                if found.kind == "unsupported" and name not in self._no_volume:
+                    logger.warning("%s is left alone", found.reason)
+                if found.kind == "unfinished":
+                    self._last_new_s = self._clock()
                 self._no_volume[name] = found
 
     def _take(self, volume: MosaicVolume, path: Path) -> None:
@@ -170,6 +177,8 @@ class DicomFolderSource:
             return
         if self._series is None:
             self._series = volume
+        if volume.series_uid == self._series.series_uid:
+            self._last_new_s = self._clock()  # files of other series do not keep this run alive
         if volume.series_uid != self._series.series_uid:
             if volume.series_uid not in self._others:
                 logger.warning("series %d in %s is left alone", volume.series_number, self._folder)

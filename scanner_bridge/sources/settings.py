@@ -22,6 +22,8 @@ class SourceSettings:
         File (replay) or folder (dicom_folder).
     follow_s : float
         dicom_folder: after this long without a new file the run is over; 0 reads only what is there.
+    wait_s : float
+        dicom_folder, followed: how long to wait for the run's first file.
     poll_s : float
         dicom_folder: how often the folder is listed while it is followed.
     series : int or None
@@ -50,6 +52,7 @@ class SourceSettings:
     kind: Kind = "auto"
     path: Path | None = None
     follow_s: float = 0.0
+    wait_s: float = 600.0
     poll_s: float = 0.05
     series: int | None = None
     only_new: bool = False
@@ -66,6 +69,7 @@ class SourceSettings:
             f"kind is one of {', '.join(get_args(Kind))}, got {self.kind!r}": self.kind in get_args(Kind),
             f"a source of kind {self.kind!r} needs a path": self.kind == "simulated" or self.path is not None,
             f"follow_s is 0 or more, got {self.follow_s}": 0 <= self.follow_s < math.inf,
+            f"wait_s is 0 or more, got {self.wait_s}": 0 <= self.wait_s < math.inf,
             f"poll_s is between 0.001 and 10, got {self.poll_s}": 0.001 <= self.poll_s <= 10,
             f"n_volumes is between 1 and 32767, got {self.n_volumes}": 1 <= self.n_volumes <= 32767,
             f"shape has three extents of 4 to 512, got {self.shape}": len(self.shape) == 3
