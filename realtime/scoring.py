@@ -183,7 +183,8 @@ def rank_score(predictions: NDArray[np.floating], targets: NDArray[np.floating],
     candidates = _candidates(predictions, targets, clip_ids)
     beaten = candidates.beaten[np.arange(len(candidates.own)), candidates.own]
     n_rivals = len(candidates.names) - 1
-    ranks = 1 + n_rivals * (1 - beaten[np.isfinite(beaten)])
+    # Ranks are whole or half; 1 + 9 × (1 - 7/9) is not 3 in floating point, and top-3 must count it.
+    ranks = np.round(2 * (1 + n_rivals * (1 - beaten[np.isfinite(beaten)]))) / 2
     if not len(ranks):
         return RankScore(float("nan"), float("nan"), float("nan"), len(candidates.names))
     return RankScore(float(np.median(ranks)), float((ranks <= 1).mean()), float((ranks <= 3).mean()),

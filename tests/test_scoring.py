@@ -159,6 +159,14 @@ def test_ranks_count_from_one_and_a_tie_is_half_a_place() -> None:
     assert ranks.n_candidates == 4
 
 
+@pytest.mark.parametrize("n_clips", range(4, 61, 7))
+def test_the_third_best_counts_as_top_three_among_any_number_of_clips(n_clips: int) -> None:
+    targets = np.eye(n_clips)
+    predictions = np.eye(n_clips) + 2 * np.roll(np.eye(n_clips), 1, axis=1) + 3 * np.roll(np.eye(n_clips), 2, axis=1)
+    ranks = rank_score(predictions, targets, names(n_clips))
+    assert (ranks.median_rank, ranks.top1, ranks.top3) == (3.0, 0.0, 1.0)
+
+
 def test_wrong_shapes_and_too_few_permutations_are_refused_with_the_numbers() -> None:
     with pytest.raises(ValueError, match=r"\(3, 16\).*\(4, 16\)"):
         identification_accuracy(music(3), music(4), names(3))
