@@ -113,9 +113,13 @@ def _paragraphs(view: SessionView) -> list[str]:
              + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
     lost = sum(view.steps.status.count(status) for status in ("GAP", "REJECTED"))
     decision = view.latency.decision_ms[np.isfinite(view.latency.decision_ms)]
-    speed = (f"The decision for a volume came {np.median(decision):.0f} ms after the scanner had finished it (median; "
-             f"the slowest took {decision.max():.0f} ms, the next volume comes after {1e3 * view.tr_s:.0f} ms). "
-             if len(decision) else "")
+    speed, next_ms = "", view.latency.interval_ms
+    if len(decision) and np.isfinite(next_ms):
+        speed = (f"The decision for a volume came {np.median(decision):.0f} ms after the scanner had finished it "
+                 f"(median; the slowest took {decision.max():.0f} ms, the next volume comes after {next_ms:.0f} ms). ")
+    pace = 1e3 * view.tr_s / next_ms
+    if pace > 1.1:
+        speed = f"The run was streamed at {pace:.3g} times the scanner's pace. {speed}"
     kept = f"{lost} volume{'s' if lost > 1 else ''} never came or could not be used" if lost else "No volume was lost"
     second = f"{speed}{kept}; {usable} of {n_volumes} volumes could be used as evidence."
     if view.stop.get("status", "complete") != "complete":
@@ -155,7 +159,7 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
     censor = view.bundle.manifest.preprocessing.censor_fd_mm if view.bundle else None
     parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read.",
                       figures.motion(view, censor), "Shift, turn and framewise displacement over time"))
-    if np.isfinite(view.latency.decision_ms).any():
+    if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
                           "so that waiting in a queue counts.", figures.latency(view),
                           "Latency over time and its distribution"))

@@ -129,8 +129,8 @@ def latency(view: SessionView) -> str:
             share = np.arange(1, len(there) + 1) / len(there)
             spread.step(np.maximum(there, 0.1), share, where="post", color=colour, linewidth=1.8,
                         label=f"{name}\nmedian {np.median(there):.0f} ms")
-    spread.axvline(1e3 * view.tr_s, color=FAINT, linestyle="--", linewidth=1)
-    spread.text(1e3 * view.tr_s, 0.02, " next volume", fontsize=9, color=FAINT, rotation=90, va="bottom", ha="right")
+    spread.axvline(lags.interval_ms, color=FAINT, linestyle="--", linewidth=1)
+    spread.text(lags.interval_ms, 0.02, " next volume", fontsize=9, color=FAINT, rotation=90, va="bottom", ha="right")
     spread.set(xscale="log", ylim=(0, 1.02), xlabel="after the volume (ms)", ylabel="share within",
                title="Latency distribution")
     spread.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -69,12 +69,17 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Latency:
-    """Times from a volume's scheduled end, in milliseconds, one row per volume that came."""
+    """Times from a volume's scheduled end, in milliseconds, one row per volume that came.
+
+    `interval_ms` is the time between two volumes as they were due: shorter than the repetition
+    time in a rehearsal that runs faster than a scanner; NaN with fewer than two volumes.
+    """
 
     volume: NDArray[np.intp]
     embedding_ms: Floats
     decision_ms: Floats
     sound_ms: Floats
+    interval_ms: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,4 +215,6 @@ def _latency(timing: list[Document]) -> Latency:
     sound = [1e3 * (entry["sound_s"] - due[entry["volume"]]) for entry in timing
              if "cue" in entry and entry.get("volume") in due]
     volumes = np.array([row["volume"] for row in rows], np.intp)
-    return Latency(volumes, embedded, after_due("decided_s"), np.array(sound))
+    steps_s = np.diff([row["due_s"] for row in rows]) / np.diff(volumes)
+    interval_ms = 1e3 * float(np.median(steps_s)) if len(steps_s) else float("nan")
+    return Latency(volumes, embedded, after_due("decided_s"), np.array(sound), interval_ms)

@@ -184,6 +184,20 @@ def test_the_page_says_what_the_summary_says(session: Path, page: str) -> None:
     assert "2 volumes never came or could not be used" in page
 
 
+def test_a_run_streamed_faster_than_a_scanner_says_so(session: Path, page: str, tmp_path: Path) -> None:
+    assert "the scanner's pace" not in page.replace("&#39;", "'")
+    assert "the next volume comes after 1000 ms" in page
+    lines = [json.loads(line) for line in (session / "timing.jsonl").read_text().splitlines()]
+    for line in lines:
+        line |= {key: value / 4 for key, value in line.items() if key.endswith("_s")}
+    (tmp_path / "record.jsonl").write_bytes((session / "record.jsonl").read_bytes())
+    (tmp_path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report(tmp_path, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "streamed at 4 times the scanner" in text
+    assert "the next volume comes after 250 ms" in text
+
+
 def test_every_section_is_there_with_its_picture(page: str) -> None:
     for heading in ("What was heard, decoded and played", "Was the music decoded?", "Head motion", "Latency",
                     "What was played", "Where the decoder looks", "Trial by trial", "What happened"):
@@ -234,6 +248,16 @@ def test_a_session_cut_off_by_a_crash_is_reported_as_far_as_it_got(session: Path
     assert "No summary was written" in text
     assert "Missing from the session" in text
     assert "The session has no recording of its sound." in text
+
+
+def test_one_volume_is_enough_for_a_report(session: Path, tmp_path: Path) -> None:
+    for name, n_lines in (("record.jsonl", 2), ("timing.jsonl", 1)):
+        lines = (session / name).read_bytes().split(b"\n")[:n_lines]
+        (tmp_path / name).write_bytes(b"\n".join(lines) + b"\n")
+    write_report(tmp_path, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "0 of 1 volumes" in text
+    assert "nan" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
 
 
 def test_a_session_that_saw_only_its_header_is_reported(session: Path, tmp_path: Path) -> None:
