@@ -1,6 +1,7 @@
 """A folder of mosaic DICOM files: complete volumes only, in the image's own order, in dcm2niix's space."""
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import nibabel as untyped_nibabel
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.dicom_folder import DicomFolderSource
 from scanner_bridge.sources.mosaic import MosaicVolume, NoVolume, read_mosaic
 from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.wire import encode
 
 nibabel: Any = untyped_nibabel
 DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
@@ -160,7 +164,7 @@ def test_a_run_that_ends_with_an_unfinished_file_says_so(tmp_path: Path) -> None
     (tmp_path / "2.dcm").write_bytes(files()[1].read_bytes()[:-10_000])
     volumes = iter(open_source(tmp_path))
     assert next(volumes).index == 0
-    with pytest.raises(SourceError, match=r"ended with unfinished files: 2\.dcm has \d+ of \d+ bytes of pixels"):
+    with pytest.raises(SourceError, match=r"ended with unfinished .* files: 2\.dcm has \d+ of \d+ bytes of pixels"):
         next(volumes)
 
 
@@ -252,12 +256,51 @@ def test_compressed_pixels_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["InstanceNumber", "RepetitionTime", "PixelSpacing", "ImageOrientationPatient"])
-def test_a_mosaic_without_a_needed_header_field_is_an_error_of_ours(tmp_path: Path, field: str) -> None:
+def test_a_mosaic_without_a_needed_header_field_is_named(tmp_path: Path, field: str) -> None:
     dataset = pydicom.dcmread(files()[0])
     delattr(dataset, field)
     dataset.save_as(tmp_path / "1.dcm")
-    with pytest.raises(SourceError, match="Siemens mosaic"):
+    with pytest.raises(SourceError, match=r"damaged files only: 1\.dcm cannot be read"):
         _ = open_source(tmp_path).header
+
+
+@given(st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_damaged_file_is_a_volume_or_the_reason_why_not(tmp_path: Path, data: st.DataObject) -> None:
+    damaged, path = bytearray(files()[0].read_bytes()), tmp_path / "1.dcm"
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.sampled_from([2_000, 20_000, 200_000]).flatmap(lambda end: st.integers(128, end)))
+        damaged[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of what it then reads
+        found = read_mosaic(path)
+    assert isinstance(found, MosaicVolume) or "1.dcm" in found.reason
+
+
+def test_a_damaged_file_does_not_end_the_run_before_its_end(tmp_path: Path) -> None:
+    put(1, tmp_path)()
+    (tmp_path / "2.dcm").write_bytes(files()[1].read_bytes()[:400].ljust(20_000, b"x"))
+    put(3, tmp_path)()
+    volumes = iter(open_source(tmp_path))
+    assert [next(volumes).index, next(volumes).index] == [0, 2]
+    with pytest.raises(SourceError, match=r"damaged files: 2\.dcm"):
+        next(volumes)
+
+
+def test_no_text_of_the_dicom_header_leaves_the_bridge(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    canary = "CANARY"
+    dataset = pydicom.dcmread(files()[0])
+    names = ["PatientName", "PatientID", "ReferringPhysicianName", "InstitutionName", "StudyDescription"]
+    names += ["SeriesDescription", "ProtocolName", "PatientComments", "StationName", "StudyID", "AccessionNumber"]
+    for name in names:
+        setattr(dataset, name, canary)
+    dataset.add_new((0x0011, 0x1001), "LO", canary)
+    dataset.save_as(tmp_path / "1.dcm")
+    source = open_source(tmp_path)
+    sent = b"".join(frame for message in (source.header, *source) for frame in encode(message))
+    assert canary.encode() not in sent
+    assert canary not in caplog.text
 
 
 def test_an_empty_folder_is_waited_for_and_then_named(tmp_path: Path) -> None:

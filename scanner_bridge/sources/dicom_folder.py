@@ -71,7 +71,7 @@ class DicomFolderSource:
             tr_s=first.tr_s,
             n_volumes=first.n_volumes,
             slice_times_s=first.slice_times_s,
-            source=f"DICOM series {first.series_number} ({first.series_name})",
+            source=f"DICOM series {first.series_number}",  # its free texts may hold a name
         )
 
     def __iter__(self) -> Iterator[Volume]:
@@ -112,7 +112,9 @@ class DicomFolderSource:
     def _refuse_unfinished(self) -> None:
         unfinished = [none.reason for none in self._no_volume.values() if none.kind == "unfinished"]
         if unfinished:
-            raise SourceError(f"the run in {self._folder} ended with unfinished files: {'; '.join(unfinished[:3])}")
+            raise SourceError(
+                f"the run in {self._folder} ended with unfinished or damaged files: {'; '.join(unfinished[:3])}"
+            )
 
     def _first(self) -> MosaicVolume:
         """Any volume of the series to read, waited for."""
@@ -136,7 +138,7 @@ class DicomFolderSource:
         if unsupported:
             return f"{self._folder} holds {len(unsupported)} files like {unsupported[0]}; {_SUPPORTED}"
         if unfinished:
-            return f"{self._folder} holds unfinished files only: {unfinished[0]}; wait for the export and try again"
+            return f"{self._folder} holds unfinished or damaged files only: {unfinished[0]}; wait for the export to end"
         waited = f" within {self._wait_s:g} s" if self._wait_s else ""
         return f"no DICOM file was found in {self._folder}{waited}: check the path and the scanner's export"
 

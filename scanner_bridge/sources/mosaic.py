@@ -21,8 +21,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", UserWarning)  # the module warns of itself on import
     from nibabel.nicom import csareader, dicomwrappers
 
-from scanner_bridge.errors import SourceError
-
 _open_wrapper: Any = dicomwrappers.wrapper_from_data  # nibabel's readers are not typed
 _read_csa: Any = csareader.get_csa_header
 
@@ -41,7 +39,7 @@ class MosaicVolume:
     ----------
     uid : str
         SOPInstanceUID: the same image copied twice has the same.
-    series_uid, series_number, series_name : str, int, str
+    series_uid, series_number : str, int
         The series it belongs to.
     index : int
         InstanceNumber - 1.
@@ -62,7 +60,6 @@ class MosaicVolume:
     uid: str
     series_uid: str
     series_number: int
-    series_name: str
     index: int
     data: NDArray[Any]
     affine: NDArray[np.float64]
@@ -80,51 +77,40 @@ class NoVolume:
     Attributes
     ----------
     kind : {"unfinished", "foreign", "unsupported"}
-        unfinished: still being written. foreign: no MR image at all. unsupported: an MR image of a
-        kind that cannot be read.
+        unfinished: still being written, or damaged. foreign: no MR image at all. unsupported: an MR
+        image of a kind that cannot be read.
     reason : str
         For people.
-    series_number : int or None
-        Its series, when it says.
     """
 
     kind: Literal["unfinished", "foreign", "unsupported"]
     reason: str
-    series_number: int | None = None
 
 
 def read_mosaic(path: Path) -> MosaicVolume | NoVolume:
-    """The volume in a file, or why there is none.
-
-    Raises
-    ------
-    SourceError
-        A complete Siemens mosaic whose headers are missing or make no sense.
-    """
+    """The volume in a file, or why there is none. Raises nothing, whatever the file holds."""
     try:
-        dataset = pydicom.dcmread(path)
-        n_pixel_bytes = len(dataset.PixelData) if "PixelData" in dataset else None
+        return _read(path)
     except InvalidDicomError:
         return NoVolume("foreign", f"{path.name} is not DICOM")
-    except Exception as error:  # a file cut anywhere makes the parser raise nearly anything
-        return NoVolume("unfinished", f"{path.name} cannot be parsed yet ({error})")
+    except Exception as error:  # cut or damaged anywhere, a file makes pydicom and nibabel raise nearly anything
+        return NoVolume("unfinished", f"{path.name} cannot be read ({str(error) or type(error).__name__})")
+
+
+def _read(path: Path) -> MosaicVolume | NoVolume:
+    dataset = pydicom.dcmread(path)
     sop_class = str(dataset.file_meta.get("MediaStorageSOPClassUID", dataset.get("SOPClassUID", "")))
     if sop_class not in (_MR_IMAGE, _ENHANCED_MR_IMAGE):
         return NoVolume("foreign", f"{path.name} is not an MR image")
-    if n_pixel_bytes is None:
+    if "PixelData" not in dataset:
         return NoVolume("unfinished", f"{path.name} has no pixel data yet")
     refusal = _unsupported(dataset, sop_class)
     if refusal is not None:
-        return NoVolume("unsupported", f"{path.name}: {refusal}", dataset.get("SeriesNumber"))
+        return NoVolume("unsupported", f"{path.name}: {refusal}")
     wanted = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * int(dataset.get("NumberOfFrames", 1) or 1)
-    if n_pixel_bytes < wanted:
-        return NoVolume("unfinished", f"{path.name} has {n_pixel_bytes} of {wanted} bytes of pixels")
-    try:
-        return _volume(dataset)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError, csareader.CSAError) as error:
-        raise SourceError(f"{path.name} is a Siemens mosaic with headers that make no sense: {error!r}") from error
-    except dicomwrappers.WrapperError as error:
-        raise SourceError(f"{path.name} is a Siemens mosaic that cannot be unfolded: {error}") from error
+    if len(dataset.PixelData) < wanted:
+        return NoVolume("unfinished", f"{path.name} has {len(dataset.PixelData)} of {wanted} bytes of pixels")
+    return _volume(dataset)
 
 
 def _unsupported(dataset: Any, sop_class: str) -> str | None:
@@ -157,7 +143,6 @@ def _volume(dataset: Any) -> MosaicVolume:
         uid=str(dataset.SOPInstanceUID),
         series_uid=str(dataset.SeriesInstanceUID),
         series_number=int(dataset.SeriesNumber),
-        series_name=str(dataset.get("ProtocolName") or dataset.get("SeriesDescription") or "unnamed"),
         index=index,
         data=data,
         affine=_PATIENT_TO_RAS @ wrapper.affine @ flip,
