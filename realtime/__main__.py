@@ -1,9 +1,10 @@
 """The live program's commands: live, check, watch, replay, verify."""
 
 import asyncio
+import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -76,11 +77,16 @@ def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the ru
 
     async def show() -> None:
         host, port = split_url(broker)
-        with SessionTable() as table:
-            async for topic, payload in watch_session(BusSettings(session, host, port)):
-                table.show(topic, payload)
-                if topic == "state" and payload.get("state") == "ended":
-                    return
+        updates = watch_session(BusSettings(session, host, port))
+        async with contextlib.aclosing(updates):
+            with SessionTable() as table:
+                await follow(updates, table)
+
+    async def follow(updates: AsyncIterator[tuple[str, dict[str, Any]]], table: SessionTable) -> None:
+        async for topic, payload in updates:
+            table.show(topic, payload)
+            if topic == "state" and payload.get("state") == "ended":
+                return
 
     _told(lambda: asyncio.run(show()))
 
@@ -155,7 +161,8 @@ def print_summary(figures: Figures) -> None:
     latency = figures["latency_ms"]
     lost = (figures["volumes_sent"] or 0) - figures["volumes_journaled"]
     lines = [
-        f"[bold]Session {figures['session_dir']}[/bold] ({figures['status']})",
+        f"[bold]Session {figures['session_dir']}[/bold] ({figures['status']}"
+        + (f": {figures['reason']})" if figures["reason"] else ")"),
         f"  volumes    {figures['volumes_journaled']} of {figures['volumes_sent']} sent are in the journal "
         f"({lost} lost); {figures['gaps']} gaps, {figures['rejected']} rejected, {figures['censored']} censored for "
         "motion",
@@ -171,7 +178,7 @@ def print_summary(figures: Figures) -> None:
 
 def _latency(values: dict[str, Any]) -> str:
     if not values["n"]:
-        return "no figures: the bridge's clock is not this machine's, or no volume got that far"
+        return "no figures: nothing got that far before the end, or the bridge ran by another host's clock"
     return (f"{values['p50']:.0f} ms median, {values['p99']:.0f} ms p99, {values['max']:.0f} ms at most after the "
             f"volume was due (n = {values['n']})")
 

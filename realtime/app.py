@@ -156,6 +156,8 @@ async def run_live(settings: LiveSettings) -> Figures:
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes)
         try:
             await _run_until_signalled(session)
+            if fold.core is not None and not session.stopped_here:
+                await asyncio.sleep(settings.playback.tail_s)  # the last decision is to be heard, too
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound)

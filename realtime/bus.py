@@ -17,7 +17,7 @@ import logging
 import math
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,7 +261,7 @@ class MqttBus:
         self.publish("rejected", {"got": got, "reason": reason})
 
 
-async def watch_session(settings: BusSettings) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def watch_session(settings: BusSettings) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """What a session publishes, as (topic, payload), for those who only look; waits for the broker and the session.
 
     Anything that is not a JSON object is passed over: the topic is open to everyone.

@@ -7,7 +7,7 @@ command line.
 import difflib
 import tomllib
 import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -78,6 +78,8 @@ class PlaybackSettings:
         Operator's volume at the start, and the level no sample exceeds.
     lookahead_s, fade_s : float
         Sound mixed ahead, and the longest cross-fade.
+    tail_s : float
+        How long the music goes on after a run that ended by itself.
     """
 
     sink: Literal["auto", "device", "wav", "null"] = "auto"
@@ -85,13 +87,17 @@ class PlaybackSettings:
     ceiling_dbfs: float = -3.0
     lookahead_s: float = 0.3
     fade_s: float = 0.5
+    tail_s: float = 2.0
 
     def __post_init__(self) -> None:
         self.to_player(Path("played.wav"))
+        if not 0.0 <= self.tail_s <= 60.0:
+            raise ConfigError(f"playback.tail_s is {self.tail_s}, wanted 0 to 60")
 
     def to_player(self, played_wav: Path) -> PlayerSettings:
         """Settings of the player process, which records to `played_wav`."""
-        return PlayerSettings(played_wav, **asdict(self))
+        return PlayerSettings(played_wav, self.sink, self.volume_db, self.ceiling_dbfs, lookahead_s=self.lookahead_s,
+                              fade_s=self.fade_s)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,12 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
     async with contextlib.AsyncExitStack() as stack:
         port = await stack.enter_async_context(embedded_broker(0))
-        updates = watch_session(BusSettings(topic_name(plan.session), LOOPBACK, port))
+        bus = BusSettings(topic_name(plan.session), LOOPBACK, port)
         command = _live_command(plan, endpoint, f"mqtt://{LOOPBACK}:{port}")
         live = await stack.enter_async_context(_process(*command))
         armed = asyncio.Event()
-        shown = asyncio.create_task(_show(updates, show, armed), name="rehearsal.show")
-        stack.callback(shown.cancel)
+        shown = asyncio.create_task(_show(bus, show, armed), name="rehearsal.show")
+        stack.push_async_callback(_cancelled, shown)
         await _first(armed.wait(), live, _ARM_TIMEOUT_S)
         pace = ["--unpaced"] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
         bridge = await stack.enter_async_context(
@@ -81,14 +81,21 @@ def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
             "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--quiet", *events]
 
 
-async def _show(updates: AsyncIterator[tuple[str, dict[str, Any]]], show: Show, armed: asyncio.Event) -> None:
-    async for topic, payload in updates:
-        show(topic, payload)
-        state = payload.get("state") if topic == "state" else None
-        if state in ("armed", "resumed", "running"):
-            armed.set()
-        elif state == "ended":
-            return
+async def _show(bus: BusSettings, show: Show, armed: asyncio.Event) -> None:
+    async with contextlib.aclosing(watch_session(bus)) as updates:
+        async for topic, payload in updates:
+            show(topic, payload)
+            state = payload.get("state") if topic == "state" else None
+            if state in ("armed", "resumed", "running"):
+                armed.set()
+            elif state == "ended":
+                return
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @contextlib.asynccontextmanager
@@ -123,15 +130,21 @@ async def _first(event: Any, live: asyncio.subprocess.Process, timeout_s: float)
 
 
 async def _both(live: asyncio.subprocess.Process, bridge: asyncio.subprocess.Process) -> None:
-    """Until both have ended well; the first to fail is heard."""
-    live_error, bridge_error = asyncio.create_task(_drain(live)), asyncio.create_task(_drain(bridge))
-    waits = {asyncio.create_task(live.wait()): live, asyncio.create_task(bridge.wait()): bridge}
-    for task in asyncio.as_completed(waits):
-        await task
-        for process, error in ((live, live_error), (bridge, bridge_error)):
-            if process.returncode not in (None, 0):
-                name = "live program" if process is live else "bridge"
-                raise SessionError((await error).strip() or f"the {name} ended with status {process.returncode}")
+    """Until both have ended; the first to fail is heard.
+
+    A bridge that sent an incomplete run says so with its exit status; the session that recorded
+    it ends well all the same, and its summary says it too.
+    """
+    complaints = {process: asyncio.create_task(_drain(process)) for process in (live, bridge)}
+    ended = {asyncio.create_task(process.wait()): process for process in (live, bridge)}
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    grace_s = _BRIDGE_GRACE_S if bridge.returncode else None
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(live.wait(), grace_s)
+    if live.returncode != 0:
+        failed = bridge if live.returncode is None else live
+        raise SessionError((await complaints[failed]).strip() or "the live program ended without a word")
+    await asyncio.wait_for(bridge.wait(), _BRIDGE_GRACE_S)
 
 
 async def _drain(process: asyncio.subprocess.Process) -> str:

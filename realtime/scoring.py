@@ -203,8 +203,7 @@ def verdict(score: IdentificationScore, band: ChanceBand) -> str:
     null = f"95 % of {band.n_permutations} random assignments of the clips stay at or below {band.p95:.2f}"
     if band.p_value <= SIGNIFICANT:
         return f"{figure} lies above the chance band ({null}; p = {band.p_value:.4f}): the music heard was decoded."
-    side = "inside" if score.mean >= band.p50 else "in the lower half of"
-    return (f"{figure} lies {side} the chance band ({null}; p = {band.p_value:.2f}): this run does not show that "
+    return (f"{figure} lies inside the chance band ({null}; p = {band.p_value:.2f}): this run does not show that "
             "the music heard was decoded.")
 
 

@@ -82,11 +82,14 @@ class LiveSession:
         Everything else.
     stale_after_volumes : int
         Silence of this many repetition times fades the music.
+    stopped_here : bool
+        The end came from this side, not from the run.
     """
 
     fold: SessionFold
     wires: Wires
     stale_after_volumes: int = 5
+    stopped_here: bool = False
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _cue_volumes: dict[int, int] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class LiveSession:
 
     async def stop(self, reason: str) -> None:
         """End the run from this side; what came so far stays."""
+        self.stopped_here = True
         await self._event(EventEntry("aborted", reason, None, self._now_s()))
         self._ended.set()
 
