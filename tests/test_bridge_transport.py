@@ -247,6 +247,30 @@ def test_nothing_is_lost_when_the_connection_breaks_again_and_again() -> None:
     assert asyncio.run(run()) == list(range(60))
 
 
+def test_nothing_is_lost_when_receiving_is_cancelled_again_and_again() -> None:
+    async def run() -> tuple[list[int], int]:
+        indices: list[int] = []
+        n_cancelled = 0
+        async with VolumeServer(ANY_PORT) as server:
+            with BridgeClient(server.endpoint, window=4, timeout_s=0.1) as client:
+                sending = asyncio.create_task(asyncio.to_thread(send_volumes, client, 40))
+                while len(indices) < 40:
+                    try:
+                        received = await asyncio.wait_for(server.receive(), 0.0005)
+                    except TimeoutError:
+                        n_cancelled += 1
+                        continue
+                    assert isinstance(received.message, Volume)
+                    indices.append(received.message.index)
+                    await server.acknowledge(received)
+                await sending
+        return indices, n_cancelled
+
+    indices, n_cancelled = asyncio.run(run())
+    assert indices == list(range(40))
+    assert n_cancelled > 0
+
+
 @contextlib.contextmanager
 def raw_dealer(endpoint: str) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
