@@ -69,8 +69,9 @@ def _overview(unknown: str) -> None:
 
 
 def _insist_on_our_packages() -> None:
-    """Another distribution on the public index installs a package called `realtime`, too."""
+    """Put this tree first: another distribution on the public index installs a package called `realtime`, too."""
     here = Path(__file__).resolve().parent
+    sys.path.insert(0, str(here))
     for package in ("realtime", "scanner_bridge", "offline_training"):
         spec = importlib.util.find_spec(package)
         origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None

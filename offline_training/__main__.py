@@ -115,8 +115,6 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
              subject: Annotated[str | None, typer.Option(help="Which subject.")] = None,
              json_file: JsonOption = None) -> None:
     """Identification accuracy of a bundle on the held-out runs of a data set, with its chance band."""
-    from dataclasses import asdict  # noqa: PLC0415
-
     from offline_training.evaluate import evaluate as score  # noqa: PLC0415
     from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
@@ -132,7 +130,7 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     evaluation = _told(run)
     Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
     if json_file is not None:
-        write_json(json_file, asdict(evaluation))
+        write_json(json_file, evaluation.figures())
 
 
 @app.command()

@@ -49,9 +49,7 @@ def test_reserved_space_behind_the_last_record_is_not_read_as_records(tmp_path: 
 
 def test_cut_at_any_byte_keeps_every_whole_record_and_goes_on(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole", PAYLOADS).read_bytes()
-    ends = []
-    for n in range(1, len(PAYLOADS) + 1):
-        ends.append(scan_journal(written(tmp_path / f"first{n}", PAYLOADS[:n])).end)
+    ends = [scan_journal(written(tmp_path / f"first{n}", PAYLOADS[:n])).end for n in range(1, len(PAYLOADS) + 1)]
     for cut in range(len(whole) + 1):
         path = tmp_path / "cut"
         path.write_bytes(whole[:cut])
@@ -125,7 +123,7 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
 def test_full_disk_is_refused_when_the_run_is_reserved(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     free = os.statvfs(tmp_path)
-    with pytest.raises(JournalError, match="cannot reserve .* free"):
+    with pytest.raises(JournalError, match=r"cannot reserve .* free"):
         journal.reserve(free.f_bavail * free.f_frsize + (1 << 40))
     journal.append(Kind.MESSAGE, b"still whole")
     journal.close()

@@ -1,20 +1,17 @@
 """How long one volume takes to become features, beside what else could do the work, on one thread.
 
-Run with `innerear bench`, or alone: `python -m tests.benchmarks.bench_preprocessing --json FILE`.
+Run with `innerear bench preprocessing --json FILE`.
 Every method gets the same volumes of a moving phantom, 64 x 64 x 36 voxels of 3 x 3 x 3.5 mm, int16
 in the order nibabel delivers. Peers that estimate motion or resample are not asked for less than
 they can do: they return whole volumes, we return the decoder's voxels and z-scores.
 """
 
-import argparse
-import json
 import os
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,20 +194,3 @@ def show(report: dict[str, Any]) -> None:
         table.add_row(row["method"], str(row["n"]), f"{row['median_ms']:.2f}", f"{row['p99_ms']:.2f}",
                       f"{row['min_ms']:.2f}", f"{row['cpu_median_ms']:.2f}", error, f"{row['ratio']:.1f}")
     Console().print(table)
-
-
-def main() -> None:
-    """Measure, print, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--volumes", type=int, default=100)
-    parser.add_argument("--peer-volumes", type=int, default=20)
-    arguments = parser.parse_args()
-    report = measure(arguments.volumes, arguments.peer_volumes)
-    show(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,36 @@
+"""`innerear bench`: speed against peers on this machine, as tables and JSON."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True,
+                  help="Measure speed against peers on this machine; without a name, everything.")
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+
+
+@app.callback()
+def everything(context: typer.Context) -> None:
+    """Run all benchmarks when none is named."""
+    if context.invoked_subcommand is None:
+        preprocessing()
+
+
+@app.command()
+def preprocessing(json_file: JsonOption = None,
+                  volumes: Annotated[int, typer.Option(help="Volumes of ours.", min=10)] = 100,
+                  peer_volumes: Annotated[int, typer.Option(help="Volumes of each peer.", min=3)] = 20) -> None:
+    """One volume to features: ours against SimpleITK and SciPy, one thread."""
+    from tests.benchmarks.bench_preprocessing import measure, show
+
+    report = measure(volumes, peer_volumes)
+    show(report)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()
