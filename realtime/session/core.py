@@ -265,9 +265,9 @@ class LiveCore:
         if name == "mark":
             document["text"] = self._mark(text)
         elif name in ("pause", "stale"):
-            self._quiet = "paused" if name == "pause" else "no volumes are coming"
+            self._paused = self._paused or name == "pause"
             cue = self._silence()
-        elif name in ("resume", "fresh"):
+        elif name == "resume":
             self._paused = False
         return Reaction((document,), cue)
 
