@@ -1,0 +1,97 @@
+"""The demo as a newcomer runs it, at twenty times the scanner's pace."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from realtime.playback.recorder import read_played
+from realtime.session.record import read_documents
+from tests.processes import command
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(command("demo", "--out", folder / "demo", "--speed", "20", "--sink", "wav", "--json",
+                                  folder / "figures.json"), capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads((folder / "figures.json").read_text())
+    return {**figures, "printed": done.stdout, "complaints": done.stderr}
+
+
+def test_no_volume_is_lost(demo: dict[str, Any]) -> None:
+    assert demo["volumes_sent"] == demo["volumes_journaled"] == 115
+    assert demo["gaps"] == 0
+
+
+def test_the_held_out_run_is_decoded_above_chance(demo: dict[str, Any]) -> None:
+    assert demo["trials"] == 10  # eleven clips, the first is the dummy
+    assert demo["identification_accuracy"] > demo["identification_chance_p95"]
+    assert "the music heard was decoded" in demo["verdict"]
+
+
+def test_every_promised_figure_is_there(demo: dict[str, Any]) -> None:
+    for name in ("volume_to_embedding", "volume_to_decision", "volume_to_sound"):
+        figures = demo["latency_ms"][name]
+        assert figures["n"] > 0
+        assert 0 < figures["p50"] <= figures["p99"] <= figures["max"]
+    assert demo["latency_ms"]["volume_to_decision"]["n"] == 115
+    assert demo["seconds_total"] > 0
+    assert demo["underruns"] >= 0
+
+
+def test_music_was_played_and_is_the_catalogues(demo: dict[str, Any]) -> None:
+    frames = read_played(Path(demo["played_wav"])).frames
+    loud = np.abs(frames).max(axis=1) > 0.01
+    assert loud.mean() > 0.2
+    assert np.abs(frames).max() <= 10 ** (-3.0 / 20) + 1e-6  # the ceiling of the settings
+    catalogue = json.loads((Path(demo["session_dir"]) / "catalogue" / "corpus.json").read_text())
+    known = {clip["clip_id"] for clip in catalogue["clips"]} | {""}
+    cues = [document["clip_id"] for document in read_documents(Path(demo["session_dir"]) / "record.jsonl")
+            if document["doc"] == "cue"]
+    assert len(cues) > 5
+    assert set(cues) <= known
+
+
+def test_the_live_decoder_never_saw_which_clip_was_heard(demo: dict[str, Any]) -> None:
+    """Decisions of another life of the same journal, told other clips, are the same."""
+    session = Path(demo["session_dir"])
+    events = session / "events.tsv"
+    original = events.read_text()
+    lines = original.splitlines()
+    shifted = [*lines[2:], lines[1]]
+    told_otherwise = ["\t".join([*mine.split("\t")[:2], *other.split("\t")[2:]])
+                      for mine, other in zip(lines[1:], shifted, strict=True)]
+    events.write_text("\n".join([lines[0], *told_otherwise]) + "\n")
+    try:
+        done = subprocess.run(command("replay", session), capture_output=True, text=True, check=False)
+    finally:
+        events.write_text(original)
+    # the one document that may differ is the first, which names the clips for the score
+    assert "line 1:" in done.stderr
+    assert subprocess.run(command("replay", session), capture_output=True, check=False).returncode == 0
+
+
+def test_the_report_has_its_pictures_and_the_verdict(demo: dict[str, Any]) -> None:
+    page = Path(demo["report"]).read_text()
+    assert page.count("data:image/") + page.count("<svg") >= 5
+    assert "Identification accuracy" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_is_printed_says_what_happened(demo: dict[str, Any]) -> None:
+    assert "115 of 115 sent are in the journal (0 lost)" in demo["printed"]
+    assert demo["verdict"] in " ".join(demo["printed"].split())
+    assert demo["complaints"] == ""
+
+
+def test_a_folder_that_no_demo_made_is_never_emptied(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("irreplaceable")
+    done = subprocess.run(command("demo", "--out", tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "holds files that no demo made" in done.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "irreplaceable"
