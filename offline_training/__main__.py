@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offline_training.errors import TrainingError
+from realtime.atomic import write_json
 from realtime.config import load_settings
 from realtime.errors import RealtimeError
 from scanner_bridge.errors import BridgeError
@@ -39,7 +40,6 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
     from offline_training.demo import DemoFolder, DemoSettings, run_demo  # noqa: PLC0415
     from realtime.__main__ import print_summary  # noqa: PLC0415
     from realtime.console.table import SessionTable  # noqa: PLC0415
-    from realtime.session.summary import write_json  # noqa: PLC0415
 
     console = Console()
 
@@ -88,7 +88,6 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
     from offline_training.train import train as fit  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
-    from realtime.session.summary import write_json  # noqa: PLC0415
 
     def run() -> Any:
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
@@ -120,7 +119,6 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.bundle import read_bundle  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
-    from realtime.session.summary import write_json  # noqa: PLC0415
 
     def run() -> Any:
         music = read_catalogue(catalogue or dataset / "stimuli")

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,12 +25,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline_training.errors import DatasetError
 from offline_training.targets import LogMelEmbedder, logmel_statistics
+from realtime.atomic import write_bytes, write_json
 from realtime.messages import EmbeddingSpace
+from realtime.music.catalogue import FORMAT_VERSION
 from realtime.music.synth import ClipSpec, render
 from realtime.music.synth_styles import GENRES
 from realtime.ports import Embedder
 
-FORMAT_VERSION = 1
 LOUDNESS_DBFS = -20.0
 Progress = Callable[[str, int, int], None]
 _Item = TypeVar("_Item")
@@ -243,12 +245,9 @@ def _heard(corpus: Corpus, clip: CorpusClip) -> tuple[NDArray[np.float32], int]:
 
 
 def _write_index(corpus: Corpus, space: EmbeddingSpace, embeddings: NDArray[np.float32]) -> Corpus:
-    scratch = corpus.folder / "embeddings.npy.part"
-    with scratch.open("wb") as file:
-        np.save(file, embeddings)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(corpus.folder / "embeddings.npy")
+    buffer = BytesIO()
+    np.save(buffer, embeddings)
+    write_bytes(corpus.folder / "embeddings.npy", buffer.getvalue())
     indexed = Corpus(corpus.folder, corpus.heard_s, corpus.clips, space, embeddings)
     _write_document(indexed)
     return indexed
@@ -263,12 +262,7 @@ def _write_document(corpus: Corpus) -> None:
         "loudness": f"RMS {LOUDNESS_DBFS:g} dBFS after gain_db",
         "clips": [asdict(clip) for clip in corpus.clips],
     }
-    scratch = corpus.folder / "corpus.json.part"
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(corpus.folder / "corpus.json")
+    write_json(corpus.folder / "corpus.json", document)
 
 
 def _read_document(folder: Path) -> Corpus:

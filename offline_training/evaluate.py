@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
 from offline_training.runs import RecordedRun, read_volumes
+from realtime.atomic import without_nan
 from realtime.bundle import Bundle, check_fits
 from realtime.decoding.evidence import Schedule, TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
@@ -71,8 +72,8 @@ class Evaluation:
 
     def figures(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: what cannot be had is null."""
-        return {name: [_finite(one) for one in value] if isinstance(value, tuple) else _finite(value)
-                for name, value in asdict(self).items()}
+        figures: dict[str, Any] = without_nan(asdict(self))
+        return figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,10 +177,6 @@ def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalog
         genre_top1=_genre_top1(final, counts, genres, bundle, catalogue),
         genre_chance=max(genres.count(genre) for genre in genres) / len(genres),
         n_trials=score.n_trials, n_clips=ranks.n_candidates, n_runs=len(decoded))
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _averaged(final: Floats, targets: Floats, clips: list[str]) -> IdentificationScore:

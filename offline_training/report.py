@@ -1,6 +1,5 @@
 """The page that a session becomes: one HTML file with everything in it, for people and for a paper's supplement."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from offline_training import report_figures as figures
 from offline_training.session_view import HeardTrial, SessionView, read_session
+from realtime.atomic import write_bytes
 from realtime.errors import PlaybackError
 from realtime.playback.recorder import read_played
 
@@ -71,9 +71,7 @@ def write_report(session: Path, target: Path) -> None:
     view = read_session(session)
     with matplotlib.rc_context(figures.style()):
         page = _page(view)
-    scratch = target.with_name(target.name + ".part")
-    scratch.write_text(page, encoding="utf-8")
-    os.replace(scratch, target)
+    write_bytes(target, page.encode())
 
 
 def _page(view: SessionView) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError, FitError
+from realtime.atomic import write_bytes
 from realtime.messages import EmbeddingSpace
 
 _N_BANDS = 40
@@ -163,10 +165,9 @@ class LogMelEmbedder:
 
     def save(self, path: Path) -> None:
         """Write the parameters as .npz, atomically."""
-        scratch = path.with_name(path.name + ".part")
-        with scratch.open("wb") as file:
-            np.savez(file, recipe=np.array(_RECIPE), **{name: getattr(self, name) for name in _ARRAYS})
-        scratch.replace(path)
+        buffer = BytesIO()
+        np.savez(buffer, recipe=np.array(_RECIPE), **{name: getattr(self, name) for name in _ARRAYS})
+        write_bytes(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from realtime.atomic import write_json
 from realtime.config import LiveSettings, load_settings, make_settings, split_url
 from realtime.errors import RealtimeError
-from realtime.session.summary import Figures, write_json
+from realtime.session.summary import Figures
 from scanner_bridge.errors import BridgeError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from realtime.atomic import write_json
 from realtime.broker import LOOPBACK, embedded_broker
 from realtime.bundle import Bundle, read_bundle
 from realtime.bus import BusSettings, MqttBus, NullBus
@@ -28,7 +29,7 @@ from realtime.session.journal import Journal
 from realtime.session.kept import about_session, keep_copies, read_parts
 from realtime.session.record import Document, DocumentLog, Record, read_documents
 from realtime.session.shell import LiveSession, Wires
-from realtime.session.summary import Figures, summarise, write_json
+from realtime.session.summary import Figures, summarise
 from scanner_bridge.keys import ServerKeys, load_server_keys
 from scanner_bridge.sources.pacing import clock_id
 from scanner_bridge.transport import VolumeServer

@@ -9,7 +9,6 @@ A bundle is a folder::
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.atomic import write_json
 from realtime.errors import BundleError
 from realtime.messages import EmbeddingSpace
 from realtime.preprocessing.settings import PreprocessorSettings
@@ -115,12 +115,7 @@ def write_bundle(folder: Path, bundle: Bundle) -> None:
         **asdict(bundle.manifest),
         "files": {name: hashlib.sha256(payload).hexdigest() for name, payload in payloads.items()},
     }
-    scratch = folder / "manifest.json.part"
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(folder / "manifest.json")
+    write_json(folder / "manifest.json", document)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -7,7 +7,10 @@ import json
 import shutil
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
+from realtime.atomic import write_json
 from realtime.bundle import read_bundle
 from realtime.config import LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
@@ -18,21 +21,63 @@ from realtime.session.core import Parts
 from realtime.session.events import Event, read_events
 from realtime.session.folder import SessionFolder
 from realtime.session.record import Document
-from realtime.session.summary import write_json
+
+_CATALOGUE_FILES = ("corpus.json", "embeddings.npy")
 
 
 def keep_copies(folder: SessionFolder, settings: LiveSettings) -> None:
     """Copy bundle, embeddings, events and settings, so that the session can be resumed and replayed alone."""
     if folder.settings.exists():
-        return
+        return  # `check_same` has found them to be these
     shutil.copytree(settings.bundle, folder.bundle, dirs_exist_ok=True)
     folder.catalogue.mkdir(exist_ok=True)
-    for name in ("corpus.json", "embeddings.npy"):
+    for name in _CATALOGUE_FILES:
         shutil.copy(settings.catalogue / name, folder.catalogue / name)
     if settings.events is not None:
         shutil.copy(settings.events, folder.events)
-    write_json(folder.settings, {"selection": asdict(settings.selection), "catalogue": str(settings.catalogue),
+    write_json(folder.settings, {**_choices(settings), "catalogue": str(settings.catalogue),
                                  "bundle": str(settings.bundle), "events": str(settings.events or "")})
+
+
+def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
+    """Refuse to resume a session with other inputs than it began with: its decisions rest on its own copies.
+
+    Raises
+    ------
+    SessionError
+        Bundle, catalogue, events, selection or `wait_for_start` differ; all that do are named.
+    """
+    if not folder.settings.exists():
+        return
+    kept, given = _read_settings(folder), json.loads(json.dumps(_choices(settings)))
+    differing = [name for name, value in given.items() if kept.get(name) != value]
+    if read_bundle(folder.bundle).sha256 != read_bundle(settings.bundle).sha256:
+        differing.append(f"bundle ({settings.bundle}, begun with {kept['bundle']})")
+    if any(_bytes(folder.catalogue / name) != _bytes(settings.catalogue / name) for name in _CATALOGUE_FILES):
+        differing.append(f"catalogue ({settings.catalogue}, begun with {kept['catalogue']})")
+    if _bytes(folder.events) != (b"" if settings.events is None else _bytes(settings.events)):
+        differing.append(f"events ({settings.events}, begun with {kept['events'] or 'none'})")
+    if differing:
+        raise SessionError(f"session {folder.path} was begun with other inputs: {', '.join(differing)}; resume it with "
+                           "those, or begin another session with --session")
+
+
+def _choices(settings: LiveSettings) -> dict[str, Any]:
+    """The settings that decisions depend on."""
+    return {"selection": asdict(settings.selection), "wait_for_start": settings.wait_for_start}
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _read_settings(folder: SessionFolder) -> dict[str, Any]:
+    try:
+        kept: dict[str, Any] = json.loads(folder.settings.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise SessionError(f"{folder.path} is not a session folder: {folder.settings.name} cannot be read ({exc}); "
+                           "name the folder of a recorded session") from exc
+    return kept
 
 
 def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Parts:
@@ -43,16 +88,12 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
     RealtimeError
         A copy is missing or damaged.
     """
-    try:
-        kept = json.loads(folder.settings.read_bytes())
-    except (OSError, ValueError) as exc:
-        raise SessionError(f"{folder.path} is not a session folder: {folder.settings.name} cannot be read ({exc}); "
-                           "name the folder of a recorded session") from exc
+    kept = _read_settings(folder)
     bundle = read_bundle(folder.bundle)
     kept["selection"]["excluded"] = tuple(kept["selection"]["excluded"])
     events: tuple[Event, ...] = read_events(folder.events) if folder.events.exists() else ()
     return Parts(bundle, OnnxDecoder(bundle), catalogue or read_catalogue(folder.catalogue, check_audio=False), events,
-                 kept["events"], SelectionSettings(**kept["selection"]))
+                 kept["events"], SelectionSettings(**kept["selection"]), kept.get("wait_for_start", False))
 
 
 def about_session(parts: Parts) -> Document:
@@ -64,4 +105,4 @@ def about_session(parts: Parts) -> Document:
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),
             "lag_volumes": schedule.lag_volumes, "window_volumes": schedule.window_volumes, "trials": trials,
-            "selection": asdict(parts.selection), "software": f"innerear {version('innerear')}"}
+            "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start, "software": f"innerear {version('innerear')}"}

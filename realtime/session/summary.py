@@ -1,14 +1,12 @@
 """Figures of a session: what was lost, how fast it was, and whether music was decoded at all."""
 
-import json
-import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from realtime.atomic import without_nan
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
 from realtime.session.core import decode_vector
@@ -51,18 +49,8 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
         "switches": sum(document["doc"] == "cue" for document in documents), **sound,
         "played_wav": str(folder.played), "session_dir": str(folder.path),
     }
-    cleaned: Figures = _without_nan(figures)
+    cleaned: Figures = without_nan(figures)
     return cleaned
-
-
-def write_json(path: Path, figures: Figures) -> None:
-    """Write figures so that the file is either the old or the new one, never half."""
-    scratch = path.with_name(path.name + ".part")
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(_without_nan(figures), file, indent=2, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 def count_volumes(journal: Path) -> int:
@@ -139,11 +127,3 @@ def percentiles_ms(values_s: list[float]) -> Figures:
     p50, p99 = np.percentile(milliseconds, [50, 99])
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(float(milliseconds.max()), 3),
             "n": len(values_s)}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
