@@ -9,9 +9,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from offline_training.errors import TrainingError
+from offline_training.progress import Progress
 from realtime.atomic import write_json
 from realtime.config import load_settings
 from realtime.errors import RealtimeError
@@ -52,6 +54,8 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
 
     figures = _told(run)
     print_summary(figures)
+    console.print("  person     simulated, and far easier to decode than a real one: these figures show the loop, not people",
+                  highlight=False, soft_wrap=True)
     console.print(f"  report     {figures['report']}", highlight=False, soft_wrap=True)
     console.print(f"  took       {figures['seconds_total']:.0f} s", highlight=False)
     if json_file is not None:
@@ -175,12 +179,12 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
 
 
 @contextmanager
-def progress_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per named piece of work, for functions that call back with (what, done, total)."""
+def progress_bars(console: Console) -> Iterator[Progress]:
+    """A bar per named piece of work."""
     columns = (TextColumn("        {task.description:28}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
                TimeElapsedColumn())
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Bars(*columns, console=console, transient=True) as bars:
         def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)

@@ -34,14 +34,14 @@ def digests(folder):
 
 
 def test_the_dataset_has_the_files_bids_asks_for(session):
-    func = session.folder / "sub-01" / "func"
+    func = session.folder / "sub-simulated" / "func"
     names = {path.name for path in func.iterdir()}
-    for stem in ("sub-01_task-Training_run-01", "sub-01_task-Training_run-02", "sub-01_task-Test_run-01"):
+    for stem in ("sub-simulated_task-Training_run-01", "sub-simulated_task-Training_run-02", "sub-simulated_task-Test_run-01"):
         assert {f"{stem}_bold.nii", f"{stem}_bold.json", f"{stem}_events.tsv"} <= names
     assert len(names) == 9
     description = json.loads((session.folder / "dataset_description.json").read_text())
     assert description["BIDSVersion"]
-    assert (session.folder / "participants.tsv").read_text().split() == ["participant_id", "sub-01"]
+    assert (session.folder / "participants.tsv").read_text().split() == ["participant_id", "sub-simulated"]
 
 
 def test_images_say_their_size_time_and_place(session):
@@ -121,7 +121,7 @@ def test_two_worker_processes_give_the_same_bytes_as_none(session, tmp_path):
     (tmp_path / "stimuli").symlink_to(session.corpus)
     done = []
     again = simulate_session(tmp_path, replace(SETTINGS, n_workers=2), lambda what, n, total: done.append((n, total)))
-    func = ("sub-01", "func")
+    func = ("sub-simulated", "func")
     assert digests(again.folder.joinpath(*func)) == digests(session.folder.joinpath(*func))
     assert done == [(1, 3), (2, 3), (3, 3)]
 
@@ -135,10 +135,10 @@ def test_another_seed_moves_another_head_to_other_music(session, tmp_path):
 
 
 def test_a_folder_that_holds_a_dataset_is_not_overwritten(session):
-    before = digests(session.folder / "sub-01" / "func")
+    before = digests(session.folder / "sub-simulated" / "func")
     with pytest.raises(SimulationError, match="already holds a dataset"):
         simulate_session(session.folder, SETTINGS)
-    assert digests(session.folder / "sub-01" / "func") == before
+    assert digests(session.folder / "sub-simulated" / "func") == before
 
 
 @pytest.mark.parametrize("clip_s", [2.0, 8.0])

@@ -3,7 +3,7 @@
 ::
 
     dataset_description.json  README  participants.tsv
-    sub-01/func/sub-01_task-Training_run-01_bold.nii  .json  _events.tsv   and so on
+    sub-simulated/func/sub-simulated_task-Training_run-01_bold.nii  .json  _events.tsv   and so on
     derivatives/regions/      superior temporal cortex as an atlas would draw it
     stimuli/                  the corpus, see offline_training.corpus
     sourcedata/truth/         what a real scan would not tell: motion, responding voxels
@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from offline_training.corpus import Corpus, CorpusSettings, Progress, make_corpus, read_corpus
+from offline_training.corpus import Corpus, CorpusSettings, make_corpus, read_corpus
 from offline_training.errors import SimulationError
+from offline_training.progress import Progress, counted
 from offline_training.simulation.anatomy import PAD, Head, build_head
 from offline_training.simulation.order import RunPlan, plan_runs
 from offline_training.simulation.phantom import build_phantom
@@ -32,7 +33,7 @@ from offline_training.simulation.scanner import Phantom
 from offline_training.simulation.settings import SimulationSettings
 from offline_training.simulation.worker import RunJob, prepare_worker, write_run
 
-SUBJECT = "sub-01"
+SUBJECT = "sub-simulated"
 _README = """A simulated person listens to synthetic music in a simulated scanner.
 
 Nothing in this dataset was measured. It was made to develop and test the decoding of music from
@@ -76,8 +77,8 @@ def simulate_session(
         A folder that holds no dataset yet. An indexed corpus that is already in `out`/stimuli is used.
     settings : SimulationSettings
         What to simulate. Same settings and same number of volumes, same bytes, whatever n_workers.
-    progress : callable, optional
-        Called as progress(what, done, total).
+    progress : Progress, optional
+        Told of everything that is done.
 
     Returns
     -------
@@ -167,9 +168,9 @@ def _sidecar(plan: RunPlan, settings: SimulationSettings) -> dict[str, Any]:
 def _run_jobs(jobs: list[RunJob], settings: SimulationSettings, progress: Progress | None, phantom: Phantom) -> None:
     """Scan all runs, the longest first, in worker processes; a single worker is this process."""
     ordered = sorted(jobs, key=lambda job: -len(job.signal))
-    for done, _ in enumerate(_completed(ordered, min(settings.n_workers, len(jobs)), phantom), start=1):
-        if progress is not None:
-            progress("scanning", done, len(jobs))
+    completed = _completed(ordered, min(settings.n_workers, len(jobs)), phantom)
+    for _ in counted(completed, "scanning", len(jobs), progress):
+        pass
 
 
 def _completed(jobs: list[RunJob], n_workers: int, phantom: Phantom) -> Iterator[None]:

@@ -28,7 +28,7 @@ class SessionTable:
         if self._live is not None:
             self._live.start()
         else:
-            self._console.print(_PLAIN_HEAD, highlight=False)
+            self._console.print(_PLAIN_HEAD, highlight=False, soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
