@@ -11,7 +11,7 @@ from scanner_bridge.keys import KeyPair
 from scanner_bridge.wire import MAX_HEADER_BYTES
 from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
 """Where the live program listens unless told otherwise."""
 
 _QUEUE_MESSAGES = 64
