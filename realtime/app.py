@@ -16,17 +16,21 @@ from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError, SpaceMismatchError
+from realtime.messages import Cue
 from realtime.music.catalogue import Catalogue, read_catalogue
-from realtime.playback.client import PlayerClient, PlayerSummary
+from realtime.playback.client import PlayerSummary
+from realtime.playback.lasting import LastingPlayer
+from realtime.playback.settings import is_volume
 from realtime.ports import MessageBus
 from realtime.preprocessing import Preprocessor
 from realtime.session.core import Parts
-from realtime.session.entries import next_expected
+from realtime.session.entries import SoundState, last_sound, next_expected
 from realtime.session.events import read_events
 from realtime.session.fold import SessionFold
 from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
-from realtime.session.kept import about_session, keep_copies, read_parts
+from realtime.session.kept import about_session, check_same, keep_copies, read_parts
+from realtime.session.lock import held
 from realtime.session.record import Document, DocumentLog, Record, read_documents
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.summary import Figures, summarise
@@ -72,7 +76,10 @@ def problems(settings: LiveSettings) -> list[str]:
         _attempt(found, lambda: OnnxDecoder(bundle))
     if bundle is not None and catalogue is not None:
         _attempt(found, lambda: check_spaces(bundle, catalogue, settings))
-    _attempt(found, lambda: _check_folder(SessionFolder(settings.session)))
+    folder = SessionFolder(settings.session)
+    _attempt(found, lambda: _check_folder(folder))
+    if not found:
+        _attempt(found, lambda: check_same(folder, settings))
     return found
 
 
@@ -99,18 +106,25 @@ def check_spaces(bundle: Bundle, catalogue: Catalogue, settings: LiveSettings) -
 
 
 def _check_folder(folder: SessionFolder) -> None:
-    if any(document["doc"] == "stop" for document in read_documents(folder.record)):
+    if folder.summary.exists() and any(document["doc"] == "stop" for document in read_documents(folder.record)):
         raise SessionError(f"session {folder.path} is finished; choose another folder for a new one "
                            f"(--session), or look at it with: innerear report {folder.path}")
 
 
-def prepare(settings: LiveSettings) -> Prepared:
+def prepare(settings: LiveSettings, stack: contextlib.AsyncExitStack) -> Prepared:
     """Check everything, and put into the session folder what its decisions will depend on.
+
+    Parameters
+    ----------
+    settings : LiveSettings
+        Of the session.
+    stack : AsyncExitStack
+        Keeps the session folder for this program alone.
 
     Raises
     ------
     SessionError
-        All that `problems` found, in one message.
+        All that `problems` found, in one message; or another program records there.
     """
     found = problems(settings)
     if found:
@@ -118,6 +132,7 @@ def prepare(settings: LiveSettings) -> Prepared:
     folder = SessionFolder(settings.session)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(held(folder))
         keep_copies(folder, settings)
     except OSError as exc:
         raise SessionError(f"session folder {folder.path} cannot be written ({exc.strerror or exc}); choose another "
@@ -135,9 +150,9 @@ async def run_live(settings: LiveSettings) -> Figures:
     SessionError, BundleError, EventsError, JournalError, PlaybackError, BridgeError
         Something that stops it before the run's first volume. During a run nothing does.
     """
-    prepared = prepare(settings)
-    folder = prepared.folder
     async with contextlib.AsyncExitStack() as stack:
+        prepared = prepare(settings, stack)
+        folder = prepared.folder
         record, timing = Record(folder.record), DocumentLog(folder.timing)
         journal = Journal(folder.journal)
         for file in (record, timing, journal):
@@ -146,24 +161,32 @@ async def run_live(settings: LiveSettings) -> Figures:
         last_cue = None
         for entry in journal.recovered.records:
             last_cue = fold.feed(entry).cue or last_cue
+        if record.ended:  # killed between its last document and its summary
+            return _finish(fold, record, prepared, None)
         warm_up(prepared.parts)
         bus = await _open_bus(stack, settings, folder)
-        player = await PlayerClient.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
+        player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
         server = await stack.enter_async_context(VolumeServer(
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
-        if last_cue is not None:
-            player.play(last_cue)
+        _go_on(player, last_sound(journal.recovered.records), last_cue)
         wires = Wires(server, player, bus, journal, timing, clock_id())
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes)
         try:
-            await _run_until_signalled(session)
-            if fold.core is not None and not session.stopped_here:
-                await asyncio.sleep(settings.playback.tail_s)  # the last decision is to be heard, too
+            await _run_until_signalled(session, settings.playback.tail_s)
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound)
         session.publish_state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
         return figures
+
+
+def _go_on(player: LastingPlayer, sound: SoundState, cue: Cue | None) -> None:
+    """Put the player where the session's earlier life left it."""
+    player.mute(sound.muted)
+    if sound.volume_db is not None and is_volume(sound.volume_db):
+        player.set_volume(sound.volume_db)
+    if cue is not None:
+        player.play(cue)
 
 
 def warm_up(parts: Parts) -> None:
@@ -196,7 +219,8 @@ async def _open_bus(stack: contextlib.AsyncExitStack, settings: LiveSettings, fo
     return await stack.enter_async_context(MqttBus(BusSettings(topic_name(folder.path), host, port)))
 
 
-async def _run_until_signalled(session: LiveSession) -> None:
+async def _run_until_signalled(session: LiveSession, tail_s: float) -> None:
+    """Until the run has ended and its last decision was heard for `tail_s`, or a signal ends it."""
     running = asyncio.create_task(session.run(), name="session")
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[None]] = []
@@ -208,17 +232,26 @@ async def _run_until_signalled(session: LiveSession) -> None:
         loop.add_signal_handler(number, stop, number.name)
     try:
         await running
+        if session.fold.core is not None:
+            await session.linger(tail_s)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
         await asyncio.gather(*stopping)
 
 
-def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: PlayerSummary) -> Figures:
+def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: PlayerSummary | None) -> Figures:
     if fold.core is not None:
         record.append(fold.stop_document())
+    if record.trouble:
+        raise SessionError(f"{record.trouble}. Its journal is whole: start this session again to finish its record")
+    sound = sound or PlayerSummary("not known: the program was killed", "", None, 0, 0, 0.0)
     counted = {"underruns": sound.underruns, "sink": sound.sink, "peak": sound.peak,
                "played_s": sound.frames_played / 48000, "player": sound.reason}
     figures = summarise(prepared.folder, prepared.catalogue, counted)
-    write_json(prepared.folder.summary, figures)
+    try:
+        write_json(prepared.folder.summary, figures)
+    except OSError as exc:
+        raise SessionError(f"{prepared.folder.summary} cannot be written ({exc.strerror}); the session is whole: free "
+                           "space on that disk and start this session again to finish it") from exc
     return figures

@@ -114,6 +114,9 @@ class LiveSettings:
         Folder for everything this session records; begun, or resumed after a crash.
     events : Path or None
         BIDS events file with the trial onsets; None when trials are marked over the bus.
+    wait_for_start : bool
+        Hold all decisions until the operator's command "start" comes over the bus; volumes are
+        recorded and decoded meanwhile.
     bridge, selection, playback, bus
         See there.
     """
@@ -122,10 +125,16 @@ class LiveSettings:
     catalogue: Path
     session: Path
     events: Path | None = None
+    wait_for_start: bool = False
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=BrokerSettings)
+
+    def __post_init__(self) -> None:
+        if self.wait_for_start and not self.bus.broker:
+            raise ConfigError("wait_for_start is true, but bus.broker is '': the command \"start\" would never come; "
+                              "name a broker, or leave wait_for_start out")
 
 
 def split_url(url: str) -> tuple[str, int]:

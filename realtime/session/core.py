@@ -128,6 +128,7 @@ class Parts:
     events: tuple[Event, ...] = ()
     events_name: str = ""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    wait_for_start: bool = False
 
     def schedule(self) -> Schedule:
         """When the trials of the events begin; marks add to it at run time."""
@@ -147,6 +148,7 @@ class LiveCore:
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
         self._allowed = np.array([clip.clip_id not in parts.selection.excluded for clip in parts.index.clips])
         self._selection = SelectionState()
+        self._waiting = parts.wait_for_start
         self._paused = False
         self._next_index = 0
         self._checksums: dict[int, int] = {}
@@ -189,6 +191,8 @@ class LiveCore:
 
     def finish(self, n_volumes: int) -> tuple[Percept, ...]:
         """Gaps for volumes that the bridge says it sent or skipped at the end and that never came."""
+        if n_volumes - self._next_index > MAX_JUMP:
+            return ()
         missing = tuple(self._missing(index) for index in range(self._next_index, n_volumes))
         self._next_index = max(self._next_index, n_volumes)
         return missing
@@ -243,8 +247,8 @@ class LiveCore:
         return Step(percept, belief, decision, cue, self._step_document(percept, belief, decision))
 
     def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
-        if self._paused:
-            return Decision("hold", self._selection, "paused")
+        if self._waiting or self._paused:
+            return Decision("hold", self._selection, "waiting for start" if self._waiting else "paused")
         if belief is None:
             return Decision("hold", self._selection, "no evidence yet")
         if percept.status != "OK":
@@ -255,8 +259,9 @@ class LiveCore:
     def event(self, name: str, text: str = "", value: float | None = None) -> Reaction:
         """Something happened between volumes: an operator's command, a mark, a stall.
 
-        `mark` opens a trial at the next volume. `pause` silences the music and holds all decisions
-        until `resume`; `stale` silences it until a volume comes again. Every event is documented.
+        `start` ends the wait of `Parts.wait_for_start`. `mark` opens a trial at the next volume.
+        `pause` silences the music and holds all decisions until `resume`; `stale` silences it until
+        a volume comes again. Every event is documented.
         """
         document: Document = {"doc": "event", "before_volume": self._next_index, "name": name, "text": text}
         if value is not None:
@@ -264,6 +269,8 @@ class LiveCore:
         cue = None
         if name == "mark":
             document["text"] = self._mark(text)
+        elif name == "start":
+            self._waiting = False
         elif name in ("pause", "stale"):
             self._paused = self._paused or name == "pause"
             cue = self._silence()

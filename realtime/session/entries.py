@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from realtime.errors import JournalError
 from realtime.session.journal import JournalRecord, Kind
@@ -88,6 +88,26 @@ def read_entry(record: JournalRecord) -> MessageEntry | EventEntry:
     except (ValueError, TypeError, struct.error) as exc:
         raise JournalError(f"journal record {record.number} is whole but not readable as {record.kind.name} ({exc}); "
                            "it was written by another version of this program") from exc
+
+
+@dataclass(frozen=True)
+class SoundState:
+    """How loud the operator has set the player; a volume of None is the settings' own."""
+
+    muted: bool = False
+    volume_db: float | None = None
+
+
+def last_sound(records: tuple[JournalRecord, ...]) -> SoundState:
+    """What mute and volume were when the journal ends: a resumed session must not sound where it was muted."""
+    state = SoundState()
+    for record in records:
+        entry = read_entry(record)
+        if isinstance(entry, EventEntry) and entry.name in ("mute", "unmute"):
+            state = replace(state, muted=entry.name == "mute")
+        elif isinstance(entry, EventEntry) and entry.name == "volume":
+            state = replace(state, volume_db=entry.value)
+    return state
 
 
 def next_expected(records: tuple[JournalRecord, ...]) -> dict[str, int]:

@@ -59,6 +59,13 @@ class SessionFold:
         self.header: RunHeader | None = None
         self.core: LiveCore | None = None
         self.end: RunEnd | None = None
+        self._early: list[EventEntry] = []
+        self._notes: list[str] = []
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What the operator should hear of, since the last call: messages that were kept and not used."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
 
     def perceive(self, record: JournalRecord) -> Perceived:
         """Take in one record; whatever it holds becomes a percept, a note, or nothing, never an error."""
@@ -124,6 +131,9 @@ class SessionFold:
             return
         self.header, self.core = header, LiveCore(header, self._parts)
         self._write({"doc": "start", "run": describe_run(header), **self._about})
+        early, self._early = self._early, []
+        for entry in early:
+            self._event(entry)
 
     def _close(self, end: RunEnd) -> Perceived:
         assert self.core is not None
@@ -133,8 +143,11 @@ class SessionFold:
 
     def _event(self, entry: EventEntry) -> Perceived:
         if self.core is None:
+            self._early.append(entry)  # counts from the run's first volume on
+            if entry.name == "aborted":
+                self._early.clear()
             return Perceived()
-        if entry.name == "aborted" and self.header is not None:
+        if entry.name == "aborted" and self.header is not None and self.end is None:
             self.end = RunEnd(self.header.run_id, self.core.next_index, "aborted", entry.text)
         reaction = self.core.event(entry.name, entry.text, entry.value)
         for document in reaction.documents:
@@ -143,10 +156,12 @@ class SessionFold:
 
     def _reject(self, reason: str) -> Perceived:
         if self.core is None:
+            self._note(f"a message before any run header cannot be used: {reason}")
             return Perceived()
         return Perceived((self.core.reject(reason),))
 
     def _note(self, text: str) -> None:
+        self._notes.append(text)
         if self.core is not None:
             self._write({"doc": "note", "volume": self.core.next_index, "text": text})
 

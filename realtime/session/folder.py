@@ -42,6 +42,11 @@ class SessionFolder:
         return self.path / "summary.json"
 
     @property
+    def lock(self) -> Path:
+        """Held by the live program that records here; says which process it is."""
+        return self.path / "session.lock"
+
+    @property
     def settings(self) -> Path:
         """What the session was started with, for resuming and replay."""
         return self.path / "session.json"

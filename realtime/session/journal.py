@@ -141,7 +141,11 @@ class Journal:
     def __init__(self, path: Path, *, reserve_bytes: int = 1 << 20) -> None:
         self.path = path
         scan = scan_journal(path) if path.exists() else JournalScan((), 0, 0)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as exc:
+            raise JournalError(f"journal {path} cannot be opened for writing ({_why(exc)}); choose another session "
+                               "folder, or make this one writable") from exc
         self._end, self._next = scan.end, len(scan.records)
         self.recovered = scan
         if scan.torn_bytes:
@@ -161,8 +165,8 @@ class Journal:
         """
         try:
             os.posix_fallocate(self._fd, self._end, max(n_bytes, 1))
-        except OSError as exc:
-            raise JournalError(f"journal {self.path} cannot reserve {n_bytes / 1e6:.1f} MB ({exc.strerror}); free "
+        except (OSError, OverflowError) as exc:
+            raise JournalError(f"journal {self.path} cannot reserve {n_bytes / 1e6:.1f} MB ({_why(exc)}); free "
                                "space on that disk or choose another session folder") from exc
 
     def append(self, kind: Kind, payload: bytes) -> int:
@@ -204,6 +208,10 @@ class Journal:
 
     def __iter__(self) -> Iterator[JournalRecord]:
         return iter(self.recovered.records)
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _sync_folder(folder: Path) -> None:

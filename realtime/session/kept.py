@@ -105,4 +105,5 @@ def about_session(parts: Parts) -> Document:
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),
             "lag_volumes": schedule.lag_volumes, "window_volumes": schedule.window_volumes, "trials": trials,
-            "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start, "software": f"innerear {version('innerear')}"}
+            "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start,
+            "software": f"innerear {version('innerear')}"}

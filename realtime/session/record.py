@@ -33,24 +33,50 @@ def record_lines(path: Path) -> list[bytes]:
 
 
 class DocumentLog:
-    """Append-only file of documents; used as it is for timing, where a repeated line is harmless."""
+    """Append-only file of documents; used as it is for timing, where a repeated line is harmless.
+
+    What a full disk refuses waits in memory until it has room again: it follows from the journal,
+    and a session must not end for it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    trouble : str
+        Why documents wait, in words; "" while none do.
+
+    Raises
+    ------
+    SessionError
+        The file cannot be opened for writing.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines = record_lines(path)
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(sum(len(line) for line in self._lines))
-        self._file.seek(0, os.SEEK_END)
+        self.trouble = ""
+        self._waiting = b""
+        try:
+            self._lines = record_lines(path)
+            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            self._file.truncate(sum(len(line) for line in self._lines))
+            self._file.seek(0, os.SEEK_END)
+        except OSError as exc:
+            raise SessionError(f"{path} cannot be written ({exc.strerror}); choose another session folder, or make "
+                               "this one writable") from exc
 
     def append(self, document: Document) -> None:
-        """Write one document and hand it to the operating system."""
-        self._file.write(to_line(document))
-        self._file.flush()
+        """Hand one document to the operating system, after those that wait."""
+        self._waiting += to_line(document)
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting):]
+            self.trouble = ""
+        except OSError as exc:
+            self.trouble = f"{self.path} cannot be written ({exc.strerror}); its lines wait: free space on that disk"
 
     def close(self) -> None:
-        """Wait until the disk has it; may be called twice."""
+        """Wait until the disk has what it took; what still waits is made again on resuming. May be called twice."""
         if not self._file.closed:
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
 
@@ -61,6 +87,11 @@ class Record(DocumentLog):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._repeated = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last document was already there when it was opened."""
+        return bool(self._lines) and json.loads(self._lines[-1])["doc"] == "stop"
 
     @property
     def resumed(self) -> bool:

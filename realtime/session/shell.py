@@ -6,6 +6,7 @@ the run or the operator; what fails is journaled, shown, and survived.
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,20 +17,21 @@ import numpy as np
 from realtime.errors import JournalError, PlaybackError
 from realtime.messages import Cue
 from realtime.playback import protocol
-from realtime.playback.client import PlayerClient
+from realtime.playback.lasting import LastingPlayer
 from realtime.ports import MessageBus
 from realtime.session.entries import EventEntry, MessageEntry
 from realtime.session.fold import Outcome, Perceived, SessionFold
 from realtime.session.journal import Journal, JournalRecord, Kind
 from realtime.session.record import DocumentLog
 from scanner_bridge.transport import Received, VolumeServer
-from scanner_bridge.volume import RunHeader, Volume
+from scanner_bridge.volume import RunHeader
 
 logger = logging.getLogger(__name__)
 
 _FRAME_SLACK = 4096
 _UNANNOUNCED_VOLUMES = 1000
 _RETRY_S = 1.0
+_SHORTEST_WAIT_S = 0.05  # what came while this program was held up is taken before a stall is called
 _COMMANDS = ("start", "stop", "pause", "resume", "mute", "unmute", "volume", "mark")
 
 
@@ -41,7 +43,7 @@ class Wires:
     ----------
     server : VolumeServer
         Volumes in.
-    player : PlayerClient
+    player : LastingPlayer
         Cues out.
     bus : MessageBus
         Commands in, status out.
@@ -54,7 +56,7 @@ class Wires:
     """
 
     server: VolumeServer
-    player: PlayerClient
+    player: LastingPlayer
     bus: MessageBus
     journal: Journal
     timing: DocumentLog
@@ -82,18 +84,18 @@ class LiveSession:
         Everything else.
     stale_after_volumes : int
         Silence of this many repetition times fades the music.
-    stopped_here : bool
-        The end came from this side, not from the run.
     """
 
     fold: SessionFold
     wires: Wires
     stale_after_volumes: int = 5
-    stopped_here: bool = False
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _cue_volumes: dict[int, int] = field(default_factory=dict)
     _stale: bool = False
+    _last_volume_s: float = 0.0
+    _told: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Until the run ends, or the operator stops it."""
@@ -102,6 +104,7 @@ class LiveSession:
         ended: asyncio.Task[Any] = asyncio.create_task(self._ended.wait(), name="session.ended")
         try:
             self.publish_state("resumed" if self.fold.core is not None else "armed")
+            self._last_volume_s = self._now_s()
             if self.fold.end is not None:
                 self._ended.set()
             await asyncio.wait([ended, *running], return_when=asyncio.FIRST_COMPLETED)
@@ -113,9 +116,24 @@ class LiveSession:
                 task.cancel()
             await asyncio.gather(ended, *running, return_exceptions=True)
 
+    async def linger(self, tail_s: float) -> None:
+        """Let the last decision be heard, unless the session was stopped from this side.
+
+        A bridge that did not get the last acknowledgement is answered meanwhile: receiving does that.
+        """
+        answering = asyncio.create_task(self._answer_repeats(), name="session.answering")
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), tail_s)
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
     async def stop(self, reason: str) -> None:
         """End the run from this side; what came so far stays."""
-        self.stopped_here = True
+        self._stopped.set()
+        if self.fold.end is not None:
+            return
         await self._event(EventEntry("aborted", reason, None, self._now_s()))
         self._ended.set()
 
@@ -136,13 +154,17 @@ class LiveSession:
                 await asyncio.sleep(_RETRY_S)
         self._ended.set()
 
+    async def _answer_repeats(self) -> None:
+        while True:
+            await self.wires.server.receive()
+
     async def _next(self) -> Received | None:
-        """The next message, or None when volumes have been due for too long."""
+        """The next message, or None when volumes of this run have been due for too long."""
         if self.fold.header is None or self._stale:
             return await self.wires.server.receive()
-        wait_s = self.stale_after_volumes * self.fold.header.tr_s
+        due_s = self._last_volume_s + self.stale_after_volumes * self.fold.header.tr_s
         try:
-            return await asyncio.wait_for(self.wires.server.receive(), wait_s)
+            return await asyncio.wait_for(self.wires.server.receive(), max(due_s - self._now_s(), _SHORTEST_WAIT_S))
         except TimeoutError:
             return None
 
@@ -170,11 +192,12 @@ class LiveSession:
                 return False
             journaled_s = self._now_s()
             await self.wires.server.acknowledge(received)
-            self._stale = self._stale and not isinstance(received.message, Volume)
             perceived = self.fold.perceive(record)
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
             self._act(outcome.cue)
+        if perceived.volume is not None or first_header:
+            self._stale, self._last_volume_s = False, self._now_s()
         self._report(received, perceived, outcome, Stamps(journaled_s, embedded_s, self._now_s()))
         return True
 
@@ -183,6 +206,8 @@ class LiveSession:
 
     def _report(self, received: Received, perceived: Perceived, outcome: Outcome, stamps: Stamps) -> None:
         header, volume = self.fold.header, perceived.volume
+        for text in (*self.fold.take_notes(), self.wires.timing.trouble):
+            self._alarm_once(text)
         if header is None:
             return
         due_s = None
@@ -246,12 +271,16 @@ class LiveSession:
             self.wires.player.stop()
 
     async def _player_events(self) -> None:
-        async for event in self.wires.player.events():
+        player = self.wires.player
+        async for event in player.events():
             match event:
                 case protocol.Sounding():
                     self.wires.timing.append({"cue": event.cue, "volume": self._cue_volumes.get(event.cue),
                                               "clip_id": event.clip_id, "sound_s": event.time_s,
-                                              "position": event.position})
+                                              "position": event.position if player.records_as_asked else None})
+                case protocol.Started() if player.n_starts > 1:
+                    where = event.played_wav or "no file"
+                    self._alarm(f"player: started again; sound goes on and is recorded in {where}")
                 case protocol.Failed() | protocol.Rejected():
                     self._alarm(f"player: {event.reason}")
                 case protocol.Status():
@@ -266,6 +295,11 @@ class LiveSession:
     def _alarm(self, text: str) -> None:
         logger.error("%s", text)
         self.wires.bus.publish("alarm", {"text": text})
+
+    def _alarm_once(self, text: str) -> None:
+        if text and text not in self._told:
+            self._told.add(text)
+            self._alarm(text)
 
     @staticmethod
     def _now_s() -> float:
