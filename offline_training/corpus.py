@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline_training.errors import DatasetError
+from offline_training.progress import Progress, counted
 from offline_training.targets import LogMelEmbedder, logmel_statistics
 from realtime.atomic import write_bytes, write_json
 from realtime.messages import EmbeddingSpace
@@ -33,7 +34,6 @@ from realtime.music.synth_styles import GENRES
 from realtime.ports import Embedder
 
 LOUDNESS_DBFS = -20.0
-Progress = Callable[[str, int, int], None]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -146,8 +146,8 @@ def build_corpus(folder: Path, settings: CorpusSettings, progress: Progress | No
         Made where absent; a corpus that is already there is replaced.
     settings : CorpusSettings
         What to make.
-    progress : callable, optional
-        Called as progress(what, done, total).
+    progress : Progress, optional
+        Told of everything that is done.
 
     Returns
     -------
@@ -211,13 +211,8 @@ def _map(
     function: Callable[[_Item], _Result], items: Sequence[_Item], what: str, progress: Progress | None
 ) -> list[_Result]:
     """Results in order, from one thread per core: kernels, transforms and codecs all leave the interpreter's lock."""
-    results = []
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # else BLAS threads fight with ours
-        for done, result in enumerate(pool.map(function, items), start=1):
-            results.append(result)
-            if progress is not None:
-                progress(what, done, len(items))
-    return results
+        return list(counted(pool.map(function, items), what, len(items), progress))
 
 
 def _make_clip(folder: Path, settings: CorpusSettings, genre: str, number: int) -> CorpusClip:

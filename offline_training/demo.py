@@ -6,23 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from offline_training.errors import TrainingError
+from offline_training.progress import Progress
 from offline_training.report import write_report
 from offline_training.runs import read_dataset
 from offline_training.simulation.dataset import simulate_session
 from offline_training.simulation.settings import SimulationSettings
 from offline_training.train import TrainSettings, train
 from offline_training.workers import worker_processes
+from realtime.console.table import SessionTable
 from realtime.music.catalogue import read_catalogue
 from realtime.rehearsal import Rehearsal, rehearse
 from realtime.session.summary import Figures
 
 _MARKER = ".innerear-demo"
-
-Progress = Callable[[str, int, int], None]
-Show = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class DemoFolder:
 
 
 def run_demo(folder: DemoFolder, settings: DemoSettings, progress: Progress, say: Callable[[str], None],
-             show: Callable[[], Any]) -> Figures:
+             show: Callable[[], SessionTable]) -> Figures:
     """Run all four acts and return the session's figures.
 
     Parameters
@@ -105,12 +103,12 @@ def run_demo(folder: DemoFolder, settings: DemoSettings, progress: Progress, say
         Made anew.
     settings : DemoSettings
         What to do.
-    progress : callable
-        Called with (what, done, total).
+    progress : Progress
+        Told of everything that is done.
     say : callable
         Called with a sentence at each act.
     show : callable
-        Gives a context manager whose `show(topic, payload)` takes the live status.
+        Gives what shows the live status.
 
     Raises
     ------

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.decoding.evidence import RunningMean, Schedule
 from realtime.errors import VolumeError
 from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings
 from realtime.session.events import Event
 from scanner_bridge.volume import scanner_units
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +92,7 @@ def sample_runs(runs: Sequence[RecordedRun], frame: Frame, scratch: Path, execut
                 progress: Progress | None = None) -> tuple[RunSamples, ...]:
     """`sample_run` for each run, on the executor's workers; samples go to `scratch`."""
     futures = [executor.submit(sample_run, run, frame, scratch / f"{run.run_id}.npy") for run in runs]
-    sampled = []
-    for done, future in enumerate(futures, start=1):
-        sampled.append(future.result())
-        if progress:
-            progress("aligning runs", done, len(futures))
-    return tuple(sampled)
+    return tuple(counted((future.result() for future in futures), "aligning runs", len(futures), progress))
 
 
 def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """A bundle on recorded runs, through the live path: preprocessor, ONNX decoder, running evidence, posterior."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
+from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.atomic import without_nan
 from realtime.bundle import Bundle, check_fits
@@ -96,7 +97,7 @@ class DecodedRun:
 
 
 def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, executor: Executor,
-             progress: Callable[[str, int, int], None] | None = None) -> Evaluation:
+             progress: Progress | None = None) -> Evaluation:
     """Decode `runs` as the live program would, and score them.
 
     Raises
@@ -110,11 +111,7 @@ def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, 
         raise SpaceMismatchError(f"bundle {bundle.manifest.name!r} predicts {bundle.manifest.space} but the catalogue "
                                  f"holds {catalogue.space}; index the catalogue in the bundle's space, or train again")
     futures = [executor.submit(decode_run, run, bundle) for run in runs]
-    decoded = []
-    for done, future in enumerate(futures, start=1):
-        decoded.append(future.result())
-        if progress:
-            progress("decoding held-out runs", done, len(futures))
+    decoded = list(counted((future.result() for future in futures), "decoding held-out runs", len(futures), progress))
     if not any(len(run.clip_ids) for run in decoded):
         raise DatasetError(f"none of {len(runs)} runs has a trial to score; give runs whose events name clips")
     return score_runs(decoded, bundle, catalogue)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from offline_training.calibration import posterior_scales
 from offline_training.design import (
     Frame,
-    Progress,
     RunSamples,
     feature_scale,
     last_means,
@@ -26,6 +25,7 @@ from offline_training.errors import DatasetError
 from offline_training.evaluate import Evaluation, evaluate
 from offline_training.export import Parity, export_bundle
 from offline_training.fit import FitSettings, RidgeFit, Trials, fit_ridge
+from offline_training.progress import Progress
 from offline_training.reference import brain_voxels, make_reference
 from offline_training.regions import read_region
 from offline_training.runs import Dataset, RecordedRun, read_volumes
@@ -113,8 +113,8 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
     executor : Executor
         Aligns runs in parallel: a process pool, or anything with its interface.
     settings : TrainSettings, optional
-    progress : callable, optional
-        Called with (what, done, total).
+    progress : Progress, optional
+        Told of everything that is done.
     made_by : str
         The command, for the manifest.
 
