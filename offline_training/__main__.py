@@ -1,11 +1,9 @@
 """The offline commands: demo, simulate, train, evaluate, export, corpus, report."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,8 +13,9 @@ from rich.progress import Progress as Bars
 from offline_training.errors import TrainingError
 from offline_training.progress import Progress
 from realtime.atomic import write_json
-from realtime.config import load_settings
+from realtime.config import load_settings, make_settings
 from realtime.errors import RealtimeError
+from scanner_bridge.complaints import one_sentence
 from scanner_bridge.errors import BridgeError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,18 +43,15 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
     from realtime.console.table import SessionTable  # noqa: PLC0415
 
     console = Console()
-
-    def run() -> dict[str, Any]:
+    with _one_sentence():
         settings = load_settings(config, DemoSettings, {"speed": speed, "sink": sink})
         with progress_bars(console) as progress:
-            return run_demo(DemoFolder(out), settings, progress,
-                            lambda text: console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True),
-                            lambda: SessionTable(console))
-
-    figures = _told(run)
+            figures = run_demo(DemoFolder(out), settings, progress,
+                               lambda text: console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True),
+                               lambda: SessionTable(console))
     print_summary(figures)
-    console.print("  person     simulated, and far easier to decode than a real one: these figures show the loop, not people",
-                  highlight=False, soft_wrap=True)
+    console.print("  person     simulated, and far easier to decode than a real one: these figures show the loop, not "
+                  "people", highlight=False, soft_wrap=True)
     console.print(f"  report     {figures['report']}", highlight=False, soft_wrap=True)
     console.print(f"  took       {figures['seconds_total']:.0f} s", highlight=False)
     if json_file is not None:
@@ -69,15 +65,12 @@ def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], confi
     from offline_training.simulation.dataset import simulate_session  # noqa: PLC0415
     from offline_training.simulation.settings import SimulationSettings  # noqa: PLC0415
 
-    def run() -> None:
-        settings = load_settings(config, SimulationSettings, {"seed": seed}) if config else SimulationSettings()
-        if config is None and seed is not None:
-            settings = replace(settings, seed=seed)
+    with _one_sentence():
+        settings = (load_settings(config, SimulationSettings, {"seed": seed}) if config
+                    else make_settings(SimulationSettings, {}, {"seed": seed}, "of the command line"))
         with progress_bars(Console()) as progress:
             session = simulate_session(out, settings, progress)
-        Console().print(f"{len(session.runs)} runs in {session.folder}, music in {session.corpus}", soft_wrap=True)
-
-    _told(run)
+    Console().print(f"{len(session.runs)} runs in {session.folder}, music in {session.corpus}", soft_wrap=True)
 
 
 @app.command()
@@ -93,13 +86,11 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
     from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
-    def run() -> Any:
+    with _one_sentence():
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
         runs, music = read_dataset(dataset, subject), read_catalogue(catalogue or dataset / "stimuli")
         with progress_bars(Console()) as progress, worker_processes() as executor:
-            return fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}")
-
-    trained = _told(run)
+            trained = fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}")
     lines = [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
              f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
              f"ONNX and scikit-learn differ by at most {trained.parity.largest_difference:.1e} of the largest output"]
@@ -124,12 +115,10 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     from realtime.bundle import read_bundle  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
-    def run() -> Any:
+    with _one_sentence():
         music = read_catalogue(catalogue or dataset / "stimuli")
         with progress_bars(Console()) as progress, worker_processes() as executor:
-            return score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
-
-    evaluation = _told(run)
+            evaluation = score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
     Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
     if json_file is not None:
         write_json(json_file, evaluation.figures())
@@ -142,7 +131,8 @@ def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded se
     from offline_training.report import write_report  # noqa: PLC0415
 
     target = out or session / "report.html"
-    _told(lambda: write_report(session, target))
+    with _one_sentence():
+        write_report(session, target)
     Console().print(str(target), soft_wrap=True, highlight=False)
 
 
@@ -156,8 +146,9 @@ def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI o
     """A bundle with random weights for a scanner's own images, to rehearse everything but the decoding."""
     from offline_training.rehearsal import rehearse_with  # noqa: PLC0415
 
-    bundle_made = _told(lambda: rehearse_with(source, bundle, catalogue, clip_s, events, seed))
-    Console().print(f"untrained bundle {bundle}: {len(bundle_made.voxels)} voxels; what it decodes is noise",
+    with _one_sentence():
+        made = rehearse_with(source, bundle, catalogue, clip_s, events, seed)
+    Console().print(f"untrained bundle {bundle}: {len(made.voxels)} voxels; what it decodes is noise",
                     soft_wrap=True, highlight=False)
 
 
@@ -169,13 +160,10 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     """Synthesise labelled clips of ten genres, fit an embedder on them and index them with it."""
     from offline_training.corpus import CorpusSettings, make_corpus  # noqa: PLC0415
 
-    def run() -> None:
-        with progress_bars(Console()) as progress:
-            made = make_corpus(folder, CorpusSettings(n_per_genre=n_per_genre, seed=seed, duration_s=clip_s),
-                               progress=progress)
-        Console().print(f"{len(made.clips)} clips in {folder}", soft_wrap=True, highlight=False)
-
-    _told(run)
+    with _one_sentence(), progress_bars(Console()) as progress:
+        made = make_corpus(folder, CorpusSettings(n_per_genre=n_per_genre, seed=seed, duration_s=clip_s),
+                           progress=progress)
+    Console().print(f"{len(made.clips)} clips in {folder}", soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -193,18 +181,8 @@ def progress_bars(console: Console) -> Iterator[Progress]:
         yield progress
 
 
-def _told(action: Callable[[], Any]) -> Any:
-    try:
-        return action()
-    except (TrainingError, RealtimeError, BridgeError) as exc:
-        _fail(str(exc))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _fail(sentence: str) -> NoReturn:
-    sys.stderr.write(f"innerear: {sentence}\n")
-    raise typer.Exit(1)
+def _one_sentence() -> AbstractContextManager[None]:
+    return one_sentence(TrainingError, RealtimeError, BridgeError)
 
 
 if __name__ == "__main__":

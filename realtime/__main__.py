@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from realtime.atomic import write_json
 from realtime.config import LiveSettings, load_settings, make_settings, split_url
 from realtime.errors import RealtimeError
 from realtime.session.summary import Figures
+from scanner_bridge.complaints import fail, one_sentence
 from scanner_bridge.errors import BridgeError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -39,14 +40,11 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
          json_file: JsonOption = None) -> None:
     """Run a live session until the scanner's run ends. Started again with the same session, it goes on."""
     logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(levelname)s %(message)s")
-    settings = _told(lambda: _settings(config, bundle, catalogue, session, events, endpoint, broker, sink))
-
-    def run() -> Figures:
+    with _one_sentence():
+        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
         from realtime.app import run_live  # noqa: PLC0415 - numba and onnxruntime, only when a session runs
 
-        return asyncio.run(run_live(settings))
-
-    figures = _told(run)
+        figures = asyncio.run(run_live(settings))
     if json_file is not None:
         write_json(json_file, figures)
     if not quiet:
@@ -58,7 +56,8 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
           session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
           broker: BrokerOption = None, sink: SinkOption = None) -> None:
     """Preflight: name everything that would stop this session; exit status 0 means it can start."""
-    settings = _told(lambda: _settings(config, bundle, catalogue, session, events, endpoint, broker, sink))
+    with _one_sentence():
+        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
     from realtime.app import problems  # noqa: PLC0415
 
     found = problems(settings)
@@ -89,7 +88,8 @@ def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the ru
             if topic == "state" and payload.get("state") == "ended":
                 return
 
-    _told(lambda: asyncio.run(show()))
+    with _one_sentence():
+        asyncio.run(show())
 
 
 @app.command()
@@ -101,15 +101,15 @@ def replay(path: Annotated[Path, typer.Argument(help="A recorded session, or a r
            sink: SinkOption = None, json_file: JsonOption = None) -> None:
     """Prove that a recorded session repeats bit for bit, or stream a recorded run through the whole loop."""
     if (path / "journal.bin").exists():
-        figures = _told(lambda: _repeat(path))
+        figures = _repeat(path)
     else:
         wanted = {"--bundle": bundle, "--catalogue": catalogue, "--session": session}
         missing = [name for name, value in wanted.items() if value is None]
         if missing:
-            _fail(f"{path} is a run, not a session: streaming it also needs {', '.join(missing)}; an untrained bundle "
-                  "to rehearse with is made by: innerear export untrained")
-        pace = None if unpaced else speed
-        figures = _told(lambda: _stream(path, bundle, catalogue, session, events, pace, sink))
+            fail(f"{path} is a run, not a session: streaming it also needs {', '.join(missing)}; an untrained bundle "
+                 "to rehearse with is made by: innerear export untrained")
+        with _one_sentence():
+            figures = _stream(path, bundle, catalogue, session, events, None if unpaced else speed, sink)
         print_summary(figures)
     if json_file is not None:
         write_json(json_file, figures)
@@ -118,7 +118,7 @@ def replay(path: Annotated[Path, typer.Argument(help="A recorded session, or a r
 @app.command()
 def verify(path: Annotated[Path, typer.Argument(help="A recorded session.")], json_file: JsonOption = None) -> None:
     """Check the files of a recorded session: journal whole, every volume present, record repeatable."""
-    figures = _told(lambda: _repeat(path))
+    figures = _repeat(path)
     if json_file is not None:
         write_json(json_file, figures)
 
@@ -126,7 +126,8 @@ def verify(path: Annotated[Path, typer.Argument(help="A recorded session.")], js
 def _repeat(path: Path) -> Figures:
     from realtime.session.replay import replay_session  # noqa: PLC0415
 
-    figures = replay_session(path)
+    with _one_sentence():
+        figures = replay_session(path)
     Console().print(f"[green]✓[/green] {path}: {figures['journal_records']} journal records are whole; "
                     f"{figures['documents']} documents with {figures['embeddings']} embeddings repeat byte for byte",
                     soft_wrap=True, highlight=False)
@@ -184,19 +185,8 @@ def _latency(values: dict[str, Any]) -> str:
             f"volume was due (n = {values['n']})")
 
 
-def _told(action: Callable[[], Any]) -> Any:
-    """The action's result; an error of ours becomes its sentence and exit status 1."""
-    try:
-        return action()
-    except (RealtimeError, BridgeError) as exc:
-        _fail(str(exc))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _fail(sentence: str) -> NoReturn:
-    sys.stderr.write(f"innerear: {sentence}\n")
-    raise typer.Exit(1)
+def _one_sentence() -> AbstractContextManager[None]:
+    return one_sentence(RealtimeError, BridgeError)
 
 
 if __name__ == "__main__":

@@ -9,4 +9,5 @@ sources/      where volumes come from: a recorded run, a synthetic phantom, a DI
 serve         one run from a source to the live program
 export        one run into a 4-D NIfTI
 waiting       waiting that a signal can end
+complaints    what a command says when it cannot do what was asked
 """

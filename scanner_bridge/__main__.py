@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from scanner_bridge.complaints import one_sentence
 from scanner_bridge.errors import BridgeError, SourceError
 from scanner_bridge.export import export_run
 from scanner_bridge.keys import ClientKeys, load_client_keys, write_key_files
@@ -62,7 +63,7 @@ def serve(
     With --follow (a scanner writing into a folder) volumes are always handed over as they come.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    with _one_sentence_per_error(), _stop_on_signals() as stop:
+    with one_sentence(BridgeError), _stop_on_signals() as stop:
         settings = _settings(
             source,
             follow_s=follow,
@@ -99,7 +100,7 @@ def export(
     progress: ShowProgress = False,
 ) -> None:
     """Write what would be sent as one 4-D NIfTI, with a JSON sidecar (TR, slice times)."""
-    with _one_sentence_per_error(), _progress(progress, "reading") as bar:
+    with one_sentence(BridgeError), _progress(progress, "reading") as bar:
         opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
         bar.start(opened.header)
         try:
@@ -112,7 +113,7 @@ def export(
 @app.command()
 def inspect(source: Source, series: Series = None, volumes: Volumes = 30, seed: Seed = 0) -> None:
     """Say in words what a source holds: geometry, timing, length."""
-    with _one_sentence_per_error():
+    with one_sentence(BridgeError):
         opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
         try:
             typer.echo(describe(opened.header))
@@ -126,7 +127,7 @@ def keys(
     name: Annotated[str, typer.Option(help="Name of this host's pair, like bridge or live.")] = "bridge",
 ) -> None:
     """Make this host's key pair for an encrypted connection."""
-    with _one_sentence_per_error():
+    with one_sentence(BridgeError):
         public, secret = write_key_files(folder, name, new_key_pair())
     typer.echo(f"{public}: give this file to the other host\n{secret}: stays here, readable by you only")
 
@@ -172,15 +173,6 @@ def _progress(shown: bool, what: str) -> Iterator[_Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         yield _Bar(bar, what)
-
-
-@contextmanager
-def _one_sentence_per_error() -> Iterator[None]:
-    try:
-        yield
-    except BridgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 @contextmanager

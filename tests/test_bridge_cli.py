@@ -211,7 +211,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(tmp_path: Path, arg
     result = runner.invoke(app, [run if argument == "RUN" else argument for argument in arguments])
     assert result.exit_code == 1
     assert words in result.stderr
-    assert result.stderr.startswith("error: ")
+    assert result.stderr.startswith("innerear: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
 

@@ -36,7 +36,8 @@ def digests(folder):
 def test_the_dataset_has_the_files_bids_asks_for(session):
     func = session.folder / "sub-simulated" / "func"
     names = {path.name for path in func.iterdir()}
-    for stem in ("sub-simulated_task-Training_run-01", "sub-simulated_task-Training_run-02", "sub-simulated_task-Test_run-01"):
+    for run in ("Training_run-01", "Training_run-02", "Test_run-01"):
+        stem = f"sub-simulated_task-{run}"
         assert {f"{stem}_bold.nii", f"{stem}_bold.json", f"{stem}_events.tsv"} <= names
     assert len(names) == 9
     description = json.loads((session.folder / "dataset_description.json").read_text())
