@@ -87,8 +87,10 @@ def test_a_replay_that_would_decide_otherwise_says_where(undisturbed: Path, tmp_
     assert "Traceback" not in done.stderr
 
 
-def test_ten_kills_at_random_moments_lose_nothing_and_change_no_decision(world: World, undisturbed: Path) -> None:
-    session, endpoint, rng = world.folder / "killed", free_endpoint(), random.Random(1)
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 11))])
+def test_ten_kills_at_random_moments_lose_nothing_and_change_no_decision(world: World, undisturbed: Path,
+                                                                         seed: int) -> None:
+    session, endpoint, rng = world.folder / f"killed-{seed}", free_endpoint(), random.Random(seed)
     with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "1")) as bridge:
         acknowledged = 0
         for _ in range(10):

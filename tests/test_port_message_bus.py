@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +34,29 @@ async def without_broker() -> AsyncIterator[MessageBus]:
             yield bus
 
 
-@pytest.fixture(params=[NullBus, with_broker, without_broker], ids=["null", "mqtt", "mqtt-without-broker"])
+@asynccontextmanager
+async def with_mosquitto() -> AsyncIterator[MessageBus]:
+    """The broker of a real installation, where it is installed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    broker = await asyncio.create_subprocess_exec("mosquitto", "-p", str(port), stderr=asyncio.subprocess.DEVNULL)
+    try:
+        async with MqttBus(BusSettings("test", port=port)) as bus:
+            async with asyncio.timeout(30):
+                await bus.connected.wait()
+            yield bus
+    finally:
+        broker.terminate()
+        await broker.wait()
+
+
+MOSQUITTO = pytest.param(with_mosquitto, marks=pytest.mark.skipif(
+    shutil.which("mosquitto") is None, reason="mosquitto is not installed"))
+
+
+@pytest.fixture(params=[NullBus, with_broker, MOSQUITTO, without_broker],
+                ids=["null", "mqtt", "mosquitto", "mqtt-without-broker"])
 def open_bus(request: pytest.FixtureRequest) -> OpenBus:
     made: OpenBus = request.param
     return made
