@@ -161,9 +161,25 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     from offline_training.corpus import CorpusSettings, make_corpus  # noqa: PLC0415
 
     with _one_sentence(), progress_bars(Console()) as progress:
-        made = make_corpus(folder, CorpusSettings(n_per_genre=n_per_genre, seed=seed, duration_s=clip_s),
-                           progress=progress)
+        settings = CorpusSettings(n_per_genre=n_per_genre, n_test_per_genre=min(2, n_per_genre - 1), seed=seed,
+                                  duration_s=clip_s)
+        made = make_corpus(folder, settings, progress=progress)
     Console().print(f"{len(made.clips)} clips in {folder}", soft_wrap=True, highlight=False)
+
+
+@corpus_app.command()
+def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
+          embedder: Annotated[Path, typer.Option(help="embedder.npz of the corpus whose space is wanted.")]) -> None:
+    """Embed the clips of a corpus with the embedder of another one: only then can their vectors be compared."""
+    from offline_training.corpus import index_corpus  # noqa: PLC0415
+    from offline_training.targets import LogMelEmbedder  # noqa: PLC0415
+
+    with _one_sentence(), progress_bars(Console()) as progress:
+        chosen = LogMelEmbedder.load(embedder)
+        made = index_corpus(folder, chosen, progress)
+        chosen.save(folder / "embedder.npz")
+    Console().print(f"{len(made.clips)} clips of {folder} are now in space {made.space}", soft_wrap=True,
+                    highlight=False)
 
 
 @contextmanager

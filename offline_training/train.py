@@ -161,7 +161,7 @@ def check_clips(runs: Sequence[RecordedRun], catalogue: Catalogue) -> None:
     missing = sorted(clip for clip in heard if clip not in catalogue)
     if missing:
         raise DatasetError(f"{len(missing)} of {len(heard)} clips of the events are not in the catalogue, the first is "
-                           f"{missing[0]!r}; index the audio that was heard with: innerear corpus index")
+                           f"{missing[0]!r}; give the corpus that was heard with --catalogue")
 
 
 def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, scratch: Path, executor: Executor,

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
+from offline_training.__main__ import app
 from offline_training.corpus import LOUDNESS_DBFS, CorpusSettings, build_corpus, index_corpus, make_corpus, read_corpus
 from offline_training.errors import DatasetError
 from offline_training.targets import LogMelEmbedder
@@ -65,6 +67,14 @@ def test_indexing_with_the_saved_embedder_gives_the_same_embeddings(corpus):
     again = index_corpus(corpus.folder, LogMelEmbedder.load(corpus.folder / "embedder.npz"))
     np.testing.assert_allclose(again.embeddings, before, atol=1e-4)  # one clip at a time or all at once: BLAS rounds
     assert again.space == corpus.space
+
+
+def test_indexing_with_another_corpus_embedder_moves_a_corpus_into_its_space(corpus, tmp_path):
+    make_corpus(tmp_path / "other", replace(TINY, n_per_genre=2, seed=9))
+    arguments = ["corpus", "index", str(tmp_path / "other"), "--embedder", str(corpus.folder / "embedder.npz")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert read_catalogue(tmp_path / "other").space == corpus.space
+    assert LogMelEmbedder.load(tmp_path / "other" / "embedder.npz").space == corpus.space
 
 
 def test_held_out_clips_are_nearest_to_their_genre_but_not_all_of_them(corpus):

@@ -142,7 +142,8 @@ def _describe(document: dict[str, Any], path: Path, folder: Path) -> tuple[Embed
         raise CatalogueError(f"{path} has format version {document.get('format_version')!r}, this program reads "
                              f"{FORMAT_VERSION}; build the corpus again with this version")
     if not document.get("space"):
-        raise CatalogueError(f"{path} has no embeddings yet; add them with: innerear corpus index {folder}")
+        raise CatalogueError(f"{path} has no embeddings: its making was cut off; make it again with: innerear "
+                             f"corpus build {folder}")
     try:
         space = EmbeddingSpace(**document["space"])
         clips = [Clip(clip_id=str(entry["clip_id"]), path=folder / entry["file"], genre=str(entry.get("genre", "")),
