@@ -159,8 +159,7 @@ def schedule_of(events: Sequence[Event], tr_s: float, lag_volumes: int, window_v
 
 def last_means(means: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows (n_trials, n_columns) of `trial_means` with all the volumes each trial had; NaN where it had none."""
-    counts = np.isfinite(means[:, :, 0]).sum(axis=0)
-    rows = means[np.maximum(counts - 1, 0), np.arange(means.shape[1])]
+    rows = means[np.maximum(volume_counts(means) - 1, 0), np.arange(means.shape[1])]
     return np.asarray(rows, np.float32)
 
 

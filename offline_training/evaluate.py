@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.design import last_means, schedule_of, volume_counts
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.atomic import without_nan
-from realtime.bundle import Bundle, check_fits
-from realtime.decoding.evidence import Schedule, TrialEvidence
+from realtime.bundle import Bundle, check_fits, check_space
+from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.decoding.posterior import posterior
-from realtime.errors import SpaceMismatchError, VolumeError
+from realtime.errors import VolumeError
 from realtime.music.catalogue import Catalogue
-from realtime.preprocessing import Preprocessor
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
 from scanner_bridge.volume import RunHeader, scanner_units
 
@@ -84,7 +84,7 @@ class DecodedRun:
     Attributes
     ----------
     run_id : str
-    clip_ids, genres : tuple of str
+    clip_ids : tuple of str
         Of trials that are no dummy and name a clip.
     embeddings : float32 array of shape (window_volumes, n_trials, dim)
         Element [n-1, t] after n usable volumes; NaN where a trial had fewer.
@@ -92,7 +92,6 @@ class DecodedRun:
 
     run_id: str
     clip_ids: tuple[str, ...]
-    genres: tuple[str, ...]
     embeddings: NDArray[np.float32]
 
 
@@ -107,9 +106,7 @@ def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, 
     DatasetError
         No run, or no trial with evidence.
     """
-    if bundle.manifest.space != catalogue.space:
-        raise SpaceMismatchError(f"bundle {bundle.manifest.name!r} predicts {bundle.manifest.space} but the catalogue "
-                                 f"holds {catalogue.space}; index the catalogue in the bundle's space, or train again")
+    check_space(bundle, catalogue.space, "the catalogue")
     futures = [executor.submit(decode_run, run, bundle) for run in runs]
     decoded = list(counted((future.result() for future in futures), "decoding held-out runs", len(futures), progress))
     if not any(len(run.clip_ids) for run in decoded):
@@ -127,9 +124,8 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
     """
     manifest = bundle.manifest
     check_fits(bundle, RunHeader(run.run_id, run.shape, "<f4", run.affine, run.tr_s, run.n_volumes))
-    pre = Preprocessor(bundle.reference, bundle.affine, bundle.voxels, manifest.preprocessing, bundle.feature_scale)
-    schedule = Schedule.from_onsets([event.onset_s for event in run.events], manifest.preprocessing.tr_s,
-                                    manifest.lag_volumes, manifest.window_volumes)
+    pre = bundle.preprocessor()
+    schedule = schedule_of(run.events, manifest.preprocessing.tr_s, manifest.lag_volumes, manifest.window_volumes)
     evidence = TrialEvidence(schedule, OnnxDecoder(bundle))
     embeddings = np.full((manifest.window_volumes, len(run.events), manifest.space.dim), np.nan, np.float32)
     for volume in read_volumes(run):
@@ -143,8 +139,7 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
         if said is not None:
             embeddings[said.n_volumes - 1, said.trial] = said.embedding
     scored = [t for t, event in enumerate(run.events) if event.clip_id and not event.is_dummy]
-    return DecodedRun(run.run_id, tuple(run.events[t].clip_id for t in scored),
-                      tuple(run.events[t].genre for t in scored), embeddings[:, scored])
+    return DecodedRun(run.run_id, tuple(run.events[t].clip_id for t in scored), embeddings[:, scored])
 
 
 def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalogue) -> Evaluation:
@@ -159,9 +154,8 @@ def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalog
     runs = [run.run_id for run in decoded for _ in run.clip_ids]
     genres = [catalogue.clip(clip).genre for clip in clips]
     targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
-    by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1).astype(np.float64)
-    counts = np.isfinite(by_volumes[:, :, 0]).sum(axis=0)
-    final = by_volumes[np.maximum(counts - 1, 0), np.arange(len(clips))]
+    by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
+    counts, final = volume_counts(by_volumes), last_means(by_volumes).astype(np.float64)
     score, ranks = identification_accuracy(final, targets, clips), rank_score(final, targets, clips)
     band = permutation_band(final, targets, clips, runs)
     return Evaluation(

@@ -11,18 +11,17 @@ from typing import TypeVar
 
 from realtime.atomic import write_json
 from realtime.broker import LOOPBACK, embedded_broker
-from realtime.bundle import Bundle, read_bundle
+from realtime.bundle import check_space, read_bundle
 from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
-from realtime.errors import RealtimeError, SessionError, SpaceMismatchError
+from realtime.errors import RealtimeError, SessionError
 from realtime.messages import Cue
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
 from realtime.playback.settings import is_volume
 from realtime.ports import MessageBus
-from realtime.preprocessing import Preprocessor
 from realtime.session.core import Parts
 from realtime.session.entries import SoundState, last_sound, next_expected
 from realtime.session.events import read_events
@@ -75,7 +74,7 @@ def problems(settings: LiveSettings) -> list[str]:
     if bundle is not None:
         _attempt(found, lambda: OnnxDecoder(bundle))
     if bundle is not None and catalogue is not None:
-        _attempt(found, lambda: check_spaces(bundle, catalogue, settings))
+        _attempt(found, lambda: check_space(bundle, catalogue.space, f"catalogue {settings.catalogue}"))
     folder = SessionFolder(settings.session)
     _attempt(found, lambda: _check_folder(folder))
     if not found:
@@ -89,20 +88,6 @@ def _attempt(found: list[str], action: Callable[[], T]) -> T | None:
     except RealtimeError as exc:
         found.append(str(exc))
         return None
-
-
-def check_spaces(bundle: Bundle, catalogue: Catalogue, settings: LiveSettings) -> None:
-    """Refuse to compare vectors of different embedding spaces.
-
-    Raises
-    ------
-    SpaceMismatchError
-        Name, dimension or sha256 differ.
-    """
-    if bundle.manifest.space != catalogue.space:
-        raise SpaceMismatchError(
-            f"bundle {settings.bundle} predicts space {bundle.manifest.space}, catalogue {settings.catalogue} holds "
-            f"space {catalogue.space}; index the catalogue in the bundle's space, or train the bundle in this one")
 
 
 def _check_folder(folder: SessionFolder) -> None:
@@ -191,11 +176,9 @@ def _go_on(player: LastingPlayer, sound: SoundState, cue: Cue | None) -> None:
 
 def warm_up(parts: Parts) -> None:
     """Compile and load everything before the first volume: a first call costs more than a TR."""
-    manifest, bundle = parts.bundle.manifest, parts.bundle
-    preprocessor = Preprocessor(bundle.reference, bundle.affine, bundle.voxels, manifest.preprocessing,
-                                bundle.feature_scale)
+    preprocessor = parts.bundle.preprocessor()
     preprocessor.warm_up()
-    features = preprocessor.push(bundle.reference).features
+    features = preprocessor.push(parts.bundle.reference).features
     parts.index.similarities(parts.decoder.decode(features))
     gc.collect()
     gc.freeze()  # what lives now lives for the run: later collections need not look at it

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.atomic import write_json
-from realtime.errors import BundleError
+from realtime.errors import BundleError, SpaceMismatchError
 from realtime.messages import EmbeddingSpace
-from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing import Preprocessor, PreprocessorSettings
 from scanner_bridge.volume import RunHeader
 
 FORMAT_VERSION = 1
@@ -99,6 +99,10 @@ class Bundle:
     embedding_mean: NDArray[np.float32]
     onnx: bytes
     sha256: str = ""
+
+    def preprocessor(self) -> Preprocessor:
+        """A preprocessor at the start of a run, as this bundle was trained with."""
+        return Preprocessor(self.reference, self.affine, self.voxels, self.manifest.preprocessing, self.feature_scale)
 
 
 def write_bundle(folder: Path, bundle: Bundle) -> None:
@@ -198,6 +202,29 @@ def _array_problems(bundle: Bundle) -> list[str]:
         problems.append(f"posterior_scale has {len(bundle.manifest.posterior_scale)} values, wanted "
                         f"{bundle.manifest.window_volumes}, one per volume of the window")
     return problems
+
+
+def check_space(bundle: Bundle, space: EmbeddingSpace, holder: str) -> None:
+    """Refuse to compare vectors of different embedding spaces.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What predicts.
+    space : EmbeddingSpace
+        What its predictions are to be compared in.
+    holder : str
+        Whose space that is, for the message.
+
+    Raises
+    ------
+    SpaceMismatchError
+        Name, dimension or sha256 differ.
+    """
+    if bundle.manifest.space != space:
+        raise SpaceMismatchError(
+            f"bundle {bundle.manifest.name!r} predicts space {bundle.manifest.space}, {holder} holds space {space}; "
+            "index the catalogue in the bundle's space (innerear corpus index), or train the bundle in this one")
 
 
 def check_fits(bundle: Bundle, header: RunHeader) -> None:

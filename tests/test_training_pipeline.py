@@ -26,7 +26,7 @@ from realtime.decoding.evidence import RunningMean
 from realtime.errors import SpaceMismatchError
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
-from realtime.preprocessing import Preprocessor, PreprocessorSettings
+from realtime.preprocessing import PreprocessorSettings
 from scanner_bridge.volume import scanner_units
 
 SHAPE, TR_S, CLIP_S, DIM = (22, 24, 14), 1.0, 6.0, 8
@@ -146,8 +146,7 @@ def test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(
     frame = Frame(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing)
     schedule = schedule_of(run.events, TR_S, bundle.manifest.lag_volumes, bundle.manifest.window_volumes)
     means = trial_means(sample_run(run, frame, tmp_path / "run.npy"), frame, schedule, bundle.feature_scale)
-    pre = Preprocessor(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing,
-                       bundle.feature_scale)
+    pre = bundle.preprocessor()
     running, compared = RunningMean(schedule), 0
     for volume in read_volumes(run):
         step = pre.push(volume.data, affine=volume.affine)

@@ -19,7 +19,7 @@ from realtime.errors import EventsError, VolumeError
 from realtime.messages import Cue, Evidence
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, select
 from realtime.ports import Decoder, MusicIndex
-from realtime.preprocessing import PreprocessedVolume, Preprocessor
+from realtime.preprocessing import PreprocessedVolume
 from realtime.session.events import Event
 from realtime.session.record import Document
 from scanner_bridge.volume import RunHeader, Volume, scanner_units
@@ -141,10 +141,8 @@ class LiveCore:
     """Folds volumes and events into decisions, in the order they are given."""
 
     def __init__(self, header: RunHeader, parts: Parts) -> None:
-        manifest, bundle = parts.bundle.manifest, parts.bundle
         self._header, self._parts = header, parts
-        self._preprocessor = Preprocessor(bundle.reference, bundle.affine, bundle.voxels, manifest.preprocessing,
-                                          bundle.feature_scale)
+        self._preprocessor = parts.bundle.preprocessor()
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
         self._allowed = np.array([clip.clip_id not in parts.selection.excluded for clip in parts.index.clips])
         self._selection = SelectionState()
