@@ -14,6 +14,7 @@ from offline_training.session_view import HeardTrial, SessionView, read_session
 from realtime.atomic import write_bytes
 from realtime.errors import PlaybackError
 from realtime.playback.recorder import read_played
+from realtime.session.folder import SessionFolder
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 _MAX_NOTES = 40
@@ -81,7 +82,7 @@ def _page(view: SessionView) -> str:
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     notes = list(view.notes[:_MAX_NOTES])
     if len(view.notes) > _MAX_NOTES:
-        notes.append(f"and {len(view.notes) - _MAX_NOTES} more in record.jsonl")
+        notes.append(f"and {len(view.notes) - _MAX_NOTES} more in {SessionFolder(view.folder).record.name}")
     return template.render(
         title=view.start["run"]["run_id"], subtitle=_subtitle(view), untrained=_untrained(view),
         paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), rows=_rows(view, colours),
@@ -109,7 +110,7 @@ def _paragraphs(view: SessionView) -> list[str]:
     first = (f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}. From the brain's response alone, volume by volume "
              "while the scan ran, the program guessed the music and played its guess. "
              + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
-    lost = sum(view.steps.status.count(status) for status in ("GAP", "REJECTED"))
+    lost = view.steps.n_lost
     decision = view.latency.decision_ms[np.isfinite(view.latency.decision_ms)]
     speed, next_ms = "", view.latency.interval_ms
     if len(decision) and np.isfinite(next_ms):
@@ -130,7 +131,6 @@ def _paragraphs(view: SessionView) -> list[str]:
 def _tiles(view: SessionView) -> list[Tile]:
     summary, decision = view.summary, view.latency.decision_ms
     decision = decision[np.isfinite(decision)]
-    lost = sum(view.steps.status.count(status) for status in ("GAP", "REJECTED"))
     p_value = summary.get("identification_p")
     tiles = [Tile(_number(summary.get("identification_accuracy"), ".2f"),
                   "identification accuracy" + ("" if p_value is None else f", p = {p_value:.4f}")),
@@ -138,7 +138,7 @@ def _tiles(view: SessionView) -> list[Tile]:
              Tile(_number(summary.get("median_rank"), ".3g"), f"median rank of {summary.get('candidates', '?')} clips"),
              Tile(_number(float(np.median(decision)) if len(decision) else None, ".0f", " ms"),
                   "volume to decision, median"),
-             Tile(str(lost), f"volumes lost of {len(view.steps.volume)}"),
+             Tile(str(view.steps.n_lost), f"volumes lost of {len(view.steps.volume)}"),
              Tile(_number(summary.get("underruns"), "d"), "gaps in the sound")]
     return tiles
 
@@ -189,7 +189,7 @@ def _identification(view: SessionView, colours: dict[str, str]) -> Part:
 
 
 def _sound(view: SessionView) -> Part:
-    heading, path = "What was played", view.folder / "played.wav"
+    heading, path = "What was played", SessionFolder(view.folder).played
     if not path.exists():
         return Part(heading, "The session has no recording of its sound.")
     try:

@@ -1,10 +1,8 @@
 """A recorded session as arrays and values, for the report. Reads the session's files; changes none."""
 
-import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +10,10 @@ from numpy.typing import NDArray
 from offline_training.errors import DatasetError
 from realtime.bundle import Bundle, read_bundle
 from realtime.errors import BundleError
+from realtime.session.folder import SessionFolder
+from realtime.session.record import Document, read_documents
 
 Floats = NDArray[np.float64]
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Steps:
         NaN where there was none.
     motion : float64 array of shape (n_steps, 4, 4)
         Reference world to volume world; NaN for lost volumes.
-    embedding : tuple of float32 array or None
     """
 
     volume: NDArray[np.intp]
@@ -64,7 +62,11 @@ class Steps:
     genre_confidence: Floats
     displacement_mm: Floats
     motion: Floats
-    embedding: tuple[NDArray[np.float32] | None, ...]
+
+    @property
+    def n_lost(self) -> int:
+        """Volumes that never came or could not be used."""
+        return self.status.count("GAP") + self.status.count("REJECTED")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,21 +131,22 @@ def read_session(folder: Path) -> SessionView:
     DatasetError
         No record in the folder, or one without a start.
     """
-    documents = _documents(folder / "record.jsonl")
+    files = SessionFolder(folder)
+    documents = list(read_documents(files.record))
     start = next((document for document in documents if document["doc"] == "start"), None)
     if start is None:
-        raise DatasetError(f"no session to report in {folder}: record.jsonl is missing or has no start; give the "
-                           "folder of a session that saw at least its run header")
+        raise DatasetError(f"no session to report in {folder}: {files.record.name} is missing or has no start; give "
+                           "the folder of a session that saw at least its run header")
     stop = next((document for document in documents if document["doc"] == "stop"), {})
     rows = [document for document in documents if document["doc"] == "step"]
     trials = tuple(_trial(trial) for trial in start.get("trials", ()))
-    timing, missing = _documents(folder / "timing.jsonl"), []
-    summary = _json(folder / "summary.json")
-    for name, there in (("summary.json", summary), ("timing.jsonl", timing), ("the end of the record", stop)):
+    timing, missing = list(read_documents(files.timing)), []
+    summary = _json(files.summary)
+    for name, there in ((files.summary.name, summary), (files.timing.name, timing), ("the end of the record", stop)):
         missing += [] if there else [name]
     bundle = None
     try:
-        bundle = read_bundle(folder / "bundle")
+        bundle = read_bundle(files.bundle)
     except BundleError as exc:
         missing.append(f"the bundle ({exc})")
     cues = tuple(SoundingCue(entry.get("clip_id", ""), int(entry["position"])) for entry in timing
@@ -151,13 +154,6 @@ def read_session(folder: Path) -> SessionView:
     notes = tuple(_note(document) for document in documents if document["doc"] in ("note", "event"))
     return SessionView(folder, start, stop, summary, float(start["run"]["tr_s"]), trials, _steps(rows), notes,
                        _latency(timing), cues, _clip_genres(trials, rows), bundle, tuple(missing))
-
-
-def _documents(path: Path) -> list[Document]:
-    """Whole lines only: a line that a crash cut off is left out."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if line.strip()]
 
 
 def _json(path: Path) -> Document:
@@ -198,9 +194,7 @@ def _steps(rows: list[Document]) -> Steps:
         best_clip=tuple(row["top"][0]["clip_id"] if row.get("top") else "" for row in rows),
         confidence=numbers("confidence"), genre_confidence=numbers("genre_confidence"),
         displacement_mm=numbers("fd_mm"),
-        motion=np.array([row.get("motion") or nowhere for row in rows], np.float64).reshape(-1, 4, 4),
-        embedding=tuple(None if row.get("embedding") is None
-                        else np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in rows))
+        motion=np.array([row.get("motion") or nowhere for row in rows], np.float64).reshape(-1, 4, 4))
 
 
 def _latency(timing: list[Document]) -> Latency:

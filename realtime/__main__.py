@@ -14,6 +14,7 @@ from rich.console import Console
 from realtime.atomic import write_json
 from realtime.config import LiveSettings, load_settings, make_settings, split_url
 from realtime.errors import RealtimeError
+from realtime.session.folder import SessionFolder
 from realtime.session.summary import Figures
 from scanner_bridge.complaints import fail, one_sentence
 from scanner_bridge.errors import BridgeError
@@ -100,7 +101,7 @@ def replay(path: Annotated[Path, typer.Argument(help="A recorded session, or a r
            unpaced: Annotated[bool, typer.Option("--unpaced", help="As fast as it goes.")] = False,
            sink: SinkOption = None, json_file: JsonOption = None) -> None:
     """Prove that a recorded session repeats bit for bit, or stream a recorded run through the whole loop."""
-    if (path / "journal.bin").exists():
+    if SessionFolder(path).journal.exists():
         figures = _repeat(path)
     else:
         wanted = {"--bundle": bundle, "--catalogue": catalogue, "--session": session}

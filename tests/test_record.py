@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime.errors import SessionError
-from realtime.session.record import DocumentLog, Record, read_documents
+from realtime.session.record import DocumentLog, Record, decode_vector, encode_vector, read_documents
 
 DOCUMENTS = [{"doc": "start", "x": 0.1}, {"doc": "step", "volume": 0}, {"doc": "stop"}]
 
@@ -60,3 +63,9 @@ def test_nan_never_reaches_the_disk(tmp_path: Path) -> None:
         log.append({"value": float("nan")})
     log.close()
     assert (tmp_path / "t").read_bytes() == b""
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
+def test_vectors_keep_their_bits_as_text(values: list[float]) -> None:
+    vector = np.array(values, np.float32)
+    assert decode_vector(encode_vector(vector)).tobytes() == vector.tobytes()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.messages import Cue
-from realtime.session.core import LiveCore, Step, decode_vector, encode_vector
+from realtime.session.core import LiveCore, Step
 from scanner_bridge.volume import Volume
 from tests import builders
 
@@ -152,9 +152,3 @@ def test_cues_name_the_clip_and_the_volume_of_their_decision() -> None:
     assert cues
     assert [cue.number for cue in cues] == list(range(len(cues)))
     assert all(isinstance(cue, Cue) and steps[cue.volume_index].document["playing"] == cue.clip_id for cue in cues)
-
-
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
-def test_vectors_keep_their_bits_as_text(values: list[float]) -> None:
-    vector = np.array(values, np.float32)
-    assert decode_vector(encode_vector(vector)).tobytes() == vector.tobytes()

@@ -4,13 +4,11 @@ It reads no clock, does no I/O and draws no random number, so that feeding it th
 gives the same documents, byte for byte: that is resuming after a crash, and that is replay.
 """
 
-import base64
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from realtime.bundle import Bundle
 from realtime.decoding.evidence import Schedule, TrialEvidence
@@ -21,7 +19,7 @@ from realtime.music.selection import Decision, SelectionSettings, SelectionState
 from realtime.ports import Decoder, MusicIndex
 from realtime.preprocessing import PreprocessedVolume
 from realtime.session.events import Event
-from realtime.session.record import Document
+from realtime.session.record import Document, encode_vector
 from scanner_bridge.volume import RunHeader, Volume, scanner_units
 
 Status = Literal["OK", "SETTLING", "CENSORED", "GAP", "REJECTED"]
@@ -336,13 +334,3 @@ def check_volume(volume: Volume, header: RunHeader) -> None:
                           f"{np.abs(volume.affine - header.affine).max():.3g}); it is not used")
     if volume.data.min() == volume.data.max():
         raise VolumeError(f"every voxel is {volume.data.flat[0]}: no signal; it is not used")
-
-
-def encode_vector(vector: NDArray[np.float32]) -> str:
-    """The exact bits of a float32 vector as base64 text (little-endian)."""
-    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
-
-
-def decode_vector(text: str) -> NDArray[np.float32]:
-    """The vector that `encode_vector` wrote."""
-    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)

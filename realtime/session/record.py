@@ -5,11 +5,15 @@ so that a replay writes the same bytes. That is also the self-check on resuming 
 the core is fed the journal again, and every document it makes must equal the line on disk.
 """
 
+import base64
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from realtime.errors import SessionError
 
@@ -19,6 +23,16 @@ Document = dict[str, Any]
 def to_line(document: Document) -> bytes:
     """The document as its one line on disk; NaN is refused, keys stay in the order given."""
     return json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def encode_vector(vector: NDArray[np.float32]) -> str:
+    """The exact bits of a float32 vector as base64 text (little-endian)."""
+    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
+
+
+def decode_vector(text: str) -> NDArray[np.float32]:
+    """The vector that `encode_vector` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
 
 
 def read_documents(path: Path) -> Iterator[Document]:

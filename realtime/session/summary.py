@@ -9,11 +9,10 @@ import numpy as np
 from realtime.atomic import without_nan
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
-from realtime.session.core import decode_vector
 from realtime.session.entries import MessageEntry, read_entry
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
-from realtime.session.record import Document, read_documents
+from realtime.session.record import Document, decode_vector, read_documents
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import Volume
 from scanner_bridge.wire import decode, unpack
