@@ -35,12 +35,9 @@ class Parity:
     ----------
     largest_difference : float
         Over all rows and dimensions, in units of the largest output.
-    n_rows : int
-        Rows compared.
     """
 
     largest_difference: float
-    n_rows: int
 
 
 def onnx_graph(decoder: LinearMap) -> bytes:
@@ -119,17 +116,16 @@ def check_parity(bundle: Bundle, decoder: LinearMap, rows: NDArray[np.floating])
         raise FitError("there is no row of features to compare the exported decoder on; give at least one")
     live = OnnxDecoder(bundle)
     got = np.stack([live.decode(np.asarray(row, np.float32)) for row in rows])
-    wide = np.asarray(rows, np.float32).astype(np.float64)
-    wanted = ((wide - decoder.mu) / decoder.sigma) @ decoder.weights + decoder.intercept
+    wanted = decoder.apply(np.asarray(rows, np.float32))
     difference = float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-30))
     if not difference <= PARITY_BOUND:
         raise FitError(f"onnxruntime and scikit-learn differ by {difference:.2g} of the largest output on {len(rows)} "
                        f"rows, at most {PARITY_BOUND:g} is allowed; look for voxels of almost no variance")
-    return Parity(difference, len(rows))
+    return Parity(difference)
 
 
 def untrained_bundle(folder: Path, volumes: Iterable[Volume], space: EmbeddingSpace, *, name: str = "untrained",
-                     subject: str = "", preprocessing: PreprocessorSettings | None = None, lag_s: float = 4.5,
+                     preprocessing: PreprocessorSettings | None = None, lag_s: float = 4.5,
                      window_volumes: int = 10, n_voxels: int = 1500, seed: int = 0,
                      embedding_mean: Sequence[float] | None = None, made_by: str = "") -> Bundle:
     """A bundle with random weights, to rehearse with a scanner's own images. Its decoding is noise.
@@ -171,7 +167,7 @@ def untrained_bundle(folder: Path, volumes: Iterable[Volume], space: EmbeddingSp
     decoder = LinearMap(np.arange(n), np.zeros(n), np.ones(n), rng.normal(size=(n, space.dim)) / np.sqrt(n),
                         mean.astype(np.float64))
     manifest = Manifest(
-        name=name, subject=subject, space=space, preprocessing=preprocessing,
+        name=name, subject="", space=space, preprocessing=preprocessing,
         lag_volumes=round(lag_s / preprocessing.tr_s), window_volumes=window_volumes,
         posterior_scale=(REHEARSAL_SCALE,) * window_volumes,
         accuracy={"untrained": True, "note": "random weights: what this bundle decodes is noise"}, made_by=made_by)

@@ -286,10 +286,8 @@ def _errors(dual: _Dual, trials: Trials, held: NDArray[np.bool_], grid: Floats) 
 
 
 def _final(trials: Trials, fold: NDArray[np.intp], alphas: Floats, settings: FitSettings) -> LinearMap:
-    scores = encoding_correlations(trials.features, trials.targets, fold, settings.encoding_alpha)
-    voxels = choose_voxels(scores, trials.features, settings.n_voxels)
-    chosen = np.asarray(trials.features[:, voxels], np.float64)
-    mu, sigma = chosen.mean(axis=0), chosen.std(axis=0)
-    ridge = Ridge(alpha=alphas, solver="cholesky").fit((chosen - mu) / sigma, trials.targets)
+    """On all trials, by scikit-learn: the oracle that the folds are tested against is what is exported."""
+    whole = _dual(trials, np.ones(len(fold), bool), fold, settings)
+    ridge = Ridge(alpha=alphas, solver="cholesky").fit(whole.rows, trials.targets)
     weights, intercept = np.asarray(ridge.coef_, np.float64).T, np.asarray(ridge.intercept_, np.float64)
-    return LinearMap(voxels, mu, sigma, weights, intercept)
+    return LinearMap(whole.voxels, whole.mu, whole.sigma, weights, intercept)
