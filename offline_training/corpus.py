@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress, counted

@@ -19,6 +19,7 @@ from realtime.errors import EventsError
 from realtime.session.events import Event, check_events_fit, read_events
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.replay import ReplaySource
+from scanner_bridge.sources.sidecar import run_name
 from scanner_bridge.volume import Volume
 
 _NIFTI_HEADER_BYTES = 348
@@ -131,12 +132,12 @@ def read_run(bold: Path) -> RecordedRun:
     """
     events_path = _events_path(bold)
     if events_path is None:
-        raise DatasetError(f"{bold} has no events beside it; wanted {_stem(bold).removesuffix('_bold')}_events.tsv")
+        raise DatasetError(f"{bold} has no events beside it; wanted {_run_id(bold)}_events.tsv")
     header = _open(bold).header
     events = read_events(events_path)
     check_events_fit(events, header.n_volumes, header.tr_s, str(events_path))
     return RecordedRun(
-        run_id=_stem(bold).removesuffix("_bold"), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
+        run_id=_run_id(bold), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
         bold=bold, events_path=events_path, events=events, tr_s=header.tr_s, n_volumes=header.n_volumes or 0,
         shape=header.shape, affine=header.affine)
 
@@ -156,12 +157,12 @@ def read_volumes(run: RecordedRun) -> Iterator[Volume]:
 
 
 def _events_path(bold: Path) -> Path | None:
-    path = bold.with_name(f"{_stem(bold).removesuffix('_bold')}_events.tsv")
+    path = bold.with_name(f"{_run_id(bold)}_events.tsv")
     return path if path.is_file() else None
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def _run_id(bold: Path) -> str:
+    return run_name(bold).removesuffix("_bold")
 
 
 def _entity(name: str, entity: str) -> str:

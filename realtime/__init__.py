@@ -8,5 +8,8 @@ decoding/                         ONNX decoder, evidence over a trial, posterior
 music/                            catalogue, selection, synthesis
 playback/                         ring, mixer, safety chain, sinks, in a process of its own
 session/                          journal, record, the pure core and its asyncio shell
-bus, app                          MQTT; the composition root
+console/                          a running session for people
+bus, broker, app                  MQTT, and a broker for one machine; the composition root
+rehearsal                         a recorded run through the whole loop
+atomic                            files that are written whole or not at all
 """

@@ -9,14 +9,14 @@ import tomllib
 import types
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from realtime.errors import ConfigError
 from realtime.music.selection import SelectionSettings
-from realtime.playback.settings import PlayerSettings
+from realtime.playback.settings import PlayerSettings, Sink
 
 Settings = TypeVar("Settings")
 
@@ -82,7 +82,7 @@ class PlaybackSettings:
         How long the music goes on after a run that ended by itself.
     """
 
-    sink: Literal["auto", "device", "wav", "null"] = "auto"
+    sink: Sink = "auto"
     volume_db: float = -12.0
     ceiling_dbfs: float = -3.0
     lookahead_s: float = 0.3

@@ -1,7 +1,7 @@
 """The swap points of the live program, on one page.
 
-Adding an implementation is one file, one line in `realtime.app` and one line in
-`tests/test_ports.py`, whose conformance suite says when it is done. The bridge's own
+Adding an implementation is one file, one line in `realtime.app` and one line in the port's
+conformance suite (`tests/test_port_*.py`), which says when it is done. The bridge's own
 swap point, `VolumeSource`, lives with the bridge and is named here too.
 """
 

@@ -20,7 +20,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from offline_training.corpus import Corpus, CorpusSettings, make_corpus, read_corpus
 from offline_training.errors import SimulationError

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from realtime.errors import ConfigError
 
-_SINKS = ("auto", "device", "wav", "null")
+Sink = Literal["auto", "device", "wav", "null"]
 LOUDEST_DB = 12.0  # of the operator's volume; the ceiling holds whatever it is
 
 
@@ -35,7 +35,7 @@ class PlayerSettings:
     """
 
     played_wav: Path
-    sink: Literal["auto", "device", "wav", "null"] = "auto"
+    sink: Sink = "auto"
     volume_db: float = 0.0
     ceiling_dbfs: float = -1.0
     rate_hz: int = 48000
@@ -44,7 +44,7 @@ class PlayerSettings:
 
     def __post_init__(self) -> None:
         checks = [
-            (self.sink in _SINKS, f"sink is {self.sink!r}, wanted auto, device, wav or null"),
+            (self.sink in get_args(Sink), f"sink is {self.sink!r}, wanted auto, device, wav or null"),
             (is_volume(self.volume_db), f"volume_db is {self.volume_db}, wanted a number up to {LOUDEST_DB:g}"),
             (-60.0 <= self.ceiling_dbfs <= 0.0, f"ceiling_dbfs is {self.ceiling_dbfs}, wanted -60 to 0"),
             (8000 <= self.rate_hz <= 192000, f"rate_hz is {self.rate_hz}, wanted 8000 to 192000"),

@@ -11,7 +11,7 @@ from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from scanner_bridge.errors import SourceError
-from scanner_bridge.sources.sidecar import read_timing
+from scanner_bridge.sources.sidecar import read_timing, run_name
 from scanner_bridge.volume import WIRE_DTYPES, RunHeader, Volume
 
 
@@ -51,7 +51,7 @@ class ReplaySource:
         nx, ny, nz, n_volumes = (int(extent) for extent in image.shape)
         timing = read_timing(path, image.header, nz)
         self._header = RunHeader(
-            run_id=path.name.removesuffix(".gz").removesuffix(".nii"),
+            run_id=run_name(path),
             shape=(nx, ny, nz),
             dtype=self._dtype.newbyteorder("<").str,
             affine=np.asarray(image.affine, dtype=np.float64),

@@ -17,6 +17,11 @@ _MAX_TR_S = 60.0
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
+def run_name(image: Path) -> str:
+    """Name of a NIfTI file without its endings."""
+    return image.name.removesuffix(".gz").removesuffix(".nii")
+
+
 @dataclass(frozen=True)
 class Timing:
     """When a run's images were taken.
@@ -85,7 +90,7 @@ def _slice_times(fields: dict[str, Any], name: str, n_slices: int) -> tuple[floa
 
 def _read_sidecars(image: Path) -> tuple[dict[str, Any], str]:
     """Fields of all sidecars that apply, and the name of the nearest one (existing or wanted)."""
-    stem = image.name.removesuffix(".gz").removesuffix(".nii")
+    stem = run_name(image)
     fields: dict[str, Any] = {}
     nearest = f"{stem}.json"
     for path in _sidecars(image.absolute().parent, stem):
