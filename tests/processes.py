@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -48,13 +47,6 @@ def make_world(folder: Path, n_volumes: int) -> World:
     (folder / "events.tsv").write_text("\n".join(["onset\tduration\tclip_id\tgenre", *lines]) + "\n")
     return World(folder, folder / "bundle", folder / "corpus", folder / "run_bold.nii", folder / "events.tsv",
                  n_volumes)
-
-
-def free_endpoint() -> str:
-    """A loopback endpoint that nobody holds now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def command(*arguments: object) -> list[str]:

@@ -1,7 +1,6 @@
 """The bridge's command line, as processes: what it sends, what it writes, what it says when it cannot."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from scanner_bridge.sources.pacing import clock_id
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
 from scanner_bridge.waiting import Stop
-from tests.test_bridge_transport import free_endpoint, live_program
+from tests.loopback import free_endpoint
+from tests.test_bridge_transport import live_program
 
 nibabel: Any = untyped_nibabel
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,14 +224,3 @@ def test_keys_are_made_once_and_not_overwritten(tmp_path: Path) -> None:
     again = runner.invoke(app, arguments)
     assert again.exit_code == 1
     assert "remove the old pair" in again.stderr
-
-
-def test_the_bridge_loads_nothing_of_the_decoder() -> None:
-    code = (
-        "import sys, scanner_bridge.__main__, scanner_bridge.sources.dicom_folder, scanner_bridge.sources.replay;"
-        "heavy = ('realtime', 'offline_training', 'numba', 'onnxruntime', 'sklearn', 'torch');"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert result.stdout.decode().strip() == "[]"

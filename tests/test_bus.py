@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from realtime.broker import embedded_broker
 from realtime.bus import NO_DELAY, OFFLINE, STATUS_KEPT, BusSettings, MqttBus, _decode
 from realtime.errors import ConfigError, SessionError
+from tests.loopback import free_port
 
 BROKER = """
 import asyncio, sys
@@ -56,12 +57,6 @@ def run(session: Callable[[], Awaitable[None]]) -> None:
             await session()
 
     asyncio.run(limited())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def payload_of(message: aiomqtt.Message) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import innerear
 from realtime.bundle import write_bundle
 from realtime.messages import EmbeddingSpace
 from tests import builders
-from tests.processes import World, command, free_endpoint, live_command, make_world, running
+from tests.loopback import free_endpoint
+from tests.processes import World, command, live_command, make_world, running
 
 
 @pytest.fixture(scope="module")

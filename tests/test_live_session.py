@@ -12,7 +12,8 @@ import pytest
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
 from realtime.session.record import read_documents
-from tests.processes import World, command, finish, free_endpoint, live_command, make_world, running, until
+from tests.loopback import free_endpoint
+from tests.processes import World, command, finish, live_command, make_world, running, until
 
 N_VOLUMES = 60
 

@@ -220,10 +220,10 @@ def test_the_table_of_trials_is_the_records_last_word_on_each(session: Path, pag
     assert page.count("<td class=\"n\">dummy</td>") == 1
 
 
-def test_the_report_is_made_within_six_seconds(session: Path, tmp_path: Path) -> None:
-    start_s = time.perf_counter()
+def test_the_report_takes_less_than_six_seconds_of_processor_time(session: Path, tmp_path: Path) -> None:
+    start_s = time.process_time()  # not of the clock: what else the machine does is not the report's
     write_report(session, tmp_path / "report.html")
-    assert time.perf_counter() - start_s < 6
+    assert time.process_time() - start_s < 6
 
 
 def test_the_same_session_gives_the_same_page(session: Path, page: str, tmp_path: Path) -> None:
