@@ -105,7 +105,8 @@ def _paragraphs(view: SessionView) -> list[str]:
     """The session in plain words; the first paragraph carries the verdict."""
     summary = view.summary
     n_volumes, usable = len(view.steps.volume), view.steps.status.count("OK")
-    heard = f", and {len(view.trials)} pieces of music were heard in it" if view.trials else ""
+    verb = "pretended" if _untrained(view) else "heard"
+    heard = f", and {len(view.trials)} pieces of music were {verb} in it" if view.trials else ""
     chance = " (Chance is 0.50.)" if summary.get("identification_accuracy") is not None else ""
     first = (f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}. From the brain's response alone, volume by volume "
              "while the scan ran, the program guessed the music and played its guess. "
