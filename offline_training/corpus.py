@@ -31,6 +31,7 @@ from realtime.messages import EmbeddingSpace
 from realtime.music.catalogue import FORMAT_VERSION
 from realtime.music.synth import ClipSpec, render
 from realtime.music.synth_styles import GENRES
+from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder
 
 LOUDNESS_DBFS = -20.0
@@ -62,7 +63,7 @@ class CorpusSettings:
     n_test_per_genre: int = 2
     duration_s: float = 10.0
     borrow: float = 0.3
-    rate_hz: int = 48000
+    rate_hz: int = RATE_HZ
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from realtime.messages import Cue
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
-from realtime.playback.settings import is_volume
+from realtime.playback.settings import RATE_HZ, is_volume
 from realtime.ports import MessageBus
 from realtime.session.core import Parts
 from realtime.session.entries import SoundState, last_sound, next_expected
@@ -230,7 +230,7 @@ def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: Player
         raise SessionError(f"{record.trouble}. Its journal is whole: start this session again to finish its record")
     sound = sound or PlayerSummary("not known: the program was killed", "", None, 0, 0, 0.0)
     counted = {"underruns": sound.underruns, "sink": sound.sink, "peak": sound.peak,
-               "played_s": sound.frames_played / 48000, "player": sound.reason}
+               "played_s": sound.frames_played / RATE_HZ, "player": sound.reason}
     figures = summarise(prepared.folder, prepared.catalogue, counted)
     try:
         write_json(prepared.folder.summary, figures)

@@ -37,7 +37,7 @@ async def embedded_broker(port: int = 1883) -> AsyncIterator[int]:
     except ImportError as exc:
         message = 'The embedded MQTT broker needs amqtt, which is missing. Install it: pip install "innerear[broker]".'
         raise SessionError(message) from exc
-    port = _free_port(port)
+    port = free_port(port)
     broker = Broker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{LOOPBACK}:{port}", "max_connections": 100}},
@@ -54,8 +54,14 @@ async def embedded_broker(port: int = 1883) -> AsyncIterator[int]:
         await broker.shutdown()
 
 
-def _free_port(port: int) -> int:
-    """The port, or a free one for 0, tried before the broker does: its own refusal is a stack trace."""
+def free_port(port: int = 0) -> int:
+    """The loopback port, or a free one for 0, tried before the broker does: its own refusal is a stack trace.
+
+    Raises
+    ------
+    SessionError
+        The port is taken or not allowed.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realtime.broker import LOOPBACK, embedded_broker
+from realtime.broker import LOOPBACK, embedded_broker, free_port
 from realtime.bus import BusSettings, watch_session
 from realtime.errors import SessionError
 from realtime.session.folder import SessionFolder, topic_name
@@ -58,7 +57,7 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
     SessionError
         The live program or the bridge refused; its own sentence is passed on.
     """
-    endpoint = f"tcp://127.0.0.1:{_free_port()}"
+    endpoint = f"tcp://{LOOPBACK}:{free_port()}"
     async with contextlib.AsyncExitStack() as stack:
         port = await stack.enter_async_context(embedded_broker(0))
         bus = BusSettings(topic_name(plan.session), LOOPBACK, port)
@@ -163,9 +162,3 @@ def _figures(plan: Rehearsal) -> Figures:
     except (OSError, ValueError) as exc:
         raise SessionError(f"the session left no summary at {path} ({exc}); see the session's record") from exc
     return figures
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,6 +8,9 @@ from typing import Literal, get_args
 from realtime.errors import ConfigError
 
 Sink = Literal["auto", "device", "wav", "null"]
+RATE_HZ = 48000
+"""Of all sound: clips at another rate are refused, not resampled."""
+
 LOUDEST_DB = 12.0  # of the operator's volume; the ceiling holds whatever it is
 
 
@@ -38,7 +41,7 @@ class PlayerSettings:
     sink: Sink = "auto"
     volume_db: float = 0.0
     ceiling_dbfs: float = -1.0
-    rate_hz: int = 48000
+    rate_hz: int = RATE_HZ
     lookahead_s: float = 0.3
     fade_s: float = 0.5
 
