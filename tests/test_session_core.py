@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.messages import Cue
-from realtime.session.core import LiveCore, Step
+from realtime.session.core import LiveCore
+from realtime.session.steps import Step
 from scanner_bridge.volume import Volume
 from tests import builders
 

@@ -5,7 +5,7 @@ gives the same documents, byte for byte: that is resuming after a crash, and tha
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -14,106 +14,17 @@ from realtime.bundle import Bundle
 from realtime.decoding.evidence import Schedule, TrialEvidence
 from realtime.decoding.posterior import Posterior, posterior
 from realtime.errors import EventsError, VolumeError
-from realtime.messages import Cue, Evidence
+from realtime.messages import Cue
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, select
 from realtime.ports import Decoder, MusicIndex
-from realtime.preprocessing import PreprocessedVolume
 from realtime.session.events import Event
 from realtime.session.record import Document, encode_vector
+from realtime.session.steps import Counts, Intake, Percept, Reaction, Status, Step
 from scanner_bridge.volume import RunHeader, Volume, scanner_units
 
-Status = Literal["OK", "SETTLING", "CENSORED", "GAP", "REJECTED"]
 N_SHOWN = 5
 MAX_JUMP = 1000
 """An index further ahead than this is a damaged header, not a gap: nothing is advanced for it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Percept:
-    """What one volume index brought, before any decision.
-
-    Attributes
-    ----------
-    volume_index : int
-        Of this volume.
-    status : {"OK", "SETTLING", "CENSORED", "GAP", "REJECTED"}
-        GAP: it never came; REJECTED: it came and cannot be used; CENSORED: moved too much to be
-        trusted; SETTLING: the run's first volumes, before the signal is steady.
-    reason : str
-        A sentence for GAP and REJECTED.
-    preprocessed : PreprocessedVolume or None
-        None for GAP and REJECTED.
-    evidence : Evidence or None
-        Of the trial so far; None while there is none.
-    """
-
-    volume_index: int
-    status: Status
-    reason: str = ""
-    preprocessed: PreprocessedVolume | None = None
-    evidence: Evidence | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The decision for one volume index.
-
-    Attributes
-    ----------
-    percept : Percept
-        What it rests on.
-    posterior : Posterior or None
-        Over the clips of the catalogue; None without evidence.
-    decision : Decision
-        Of the selection policy.
-    cue : Cue or None
-        For the player, when something changes.
-    document : dict
-        The step as the record keeps it.
-    """
-
-    percept: Percept
-    posterior: Posterior | None
-    decision: Decision
-    cue: Cue | None
-    document: Document
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What an event leads to: documents for the record, perhaps a cue for the player."""
-
-    documents: tuple[Document, ...]
-    cue: Cue | None = None
-
-
-@dataclass(frozen=True)
-class Intake:
-    """What a volume that arrived leads to.
-
-    Attributes
-    ----------
-    percepts : tuple of Percept
-        In order of index: gaps before it, then the volume; empty when it may not be used.
-    documents : tuple of dict
-        Notes about volumes that came late, twice, or twice with different voxels.
-    """
-
-    percepts: tuple[Percept, ...] = ()
-    documents: tuple[Document, ...] = ()
-
-
-@dataclass
-class Counts:
-    """Running totals, for the summary and the operator."""
-
-    volumes: int = 0
-    gaps: int = 0
-    rejected: int = 0
-    censored: int = 0
-    duplicates: int = 0
-    late: int = 0
-    cues: int = 0
 
 
 @dataclass(frozen=True, eq=False)

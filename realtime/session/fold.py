@@ -6,11 +6,12 @@ from typing import Any
 
 from realtime.bundle import check_fits
 from realtime.messages import Cue
-from realtime.session.core import Intake, LiveCore, Parts, Percept, Step
+from realtime.session.core import LiveCore, Parts
 from realtime.session.entries import EventEntry, read_entry
 from realtime.session.events import check_events_fit
 from realtime.session.journal import JournalRecord, Kind
 from realtime.session.record import Document
+from realtime.session.steps import Intake, Percept, Step
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
 from scanner_bridge.wire import decode, unpack
