@@ -111,8 +111,13 @@ Message = RunHeader | Volume | RunEnd
 
 
 def scanner_units(volume: Volume) -> NDArray[Any]:
-    """The voxels in scanner units: as they came where slope and intercept change nothing, else float32."""
+    """The voxels in scanner units: as they came where slope and intercept change nothing, else float32.
+
+    What no float32 can hold becomes infinite, for the preprocessor to judge.
+    """
     if (volume.slope, volume.inter) == (1.0, 0.0):
         return volume.data
-    scaled: NDArray[np.float32] = volume.data.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.inter)
+    with np.errstate(over="ignore", invalid="ignore"):
+        slope, inter = np.float32(volume.slope), np.float32(volume.inter)
+        scaled: NDArray[np.float32] = volume.data.astype(np.float32) * slope + inter
     return scaled
