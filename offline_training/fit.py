@@ -202,6 +202,17 @@ def encoding_correlations(features: NDArray[np.floating], targets: Floats, folds
     correlations of prediction and voxel over all held-out trials, each fold centred by itself so
     that its mean helps nobody. A single fold is cut into halves.
 
+    Parameters
+    ----------
+    features : float array of shape (n_trials, n_voxels)
+        Finite.
+    targets : float64 array of shape (n_trials, dim)
+        Finite.
+    folds : intp array of shape (n_trials,)
+        Which trials are held out together.
+    alpha : float
+        `FitSettings.encoding_alpha`.
+
     Returns
     -------
     correlations : float64 array of shape (n_voxels,)
@@ -264,6 +275,18 @@ def _dual(trials: Trials, known: NDArray[np.bool_], fold: NDArray[np.intp], sett
 
 def choose_voxels(scores: Floats, features: NDArray[np.floating], n_voxels: int) -> NDArray[np.intp]:
     """Columns of the `n_voxels` best scores among voxels that vary, increasing; ties by column.
+
+    Parameters
+    ----------
+    scores : float64 array of shape (n_all,)
+    features : float array of shape (n_trials, n_all)
+        Finite.
+    n_voxels : int
+        All that vary where there are fewer.
+
+    Returns
+    -------
+    voxels : intp array of shape (n_kept,)
 
     Raises
     ------

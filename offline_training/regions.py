@@ -33,7 +33,21 @@ def find_region(dataset: Path, subject: str) -> Path | None:
 
 
 def read_region(path: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """A mask on the runs' own grid: True where the decoder may look.
+    """A mask on the runs' own grid.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI image; above 0.5 counts as inside.
+    shape : tuple of int
+        (nx, ny, nz) of the runs.
+    affine : float64 array of shape (4, 4)
+        Voxel to mm of the runs; the mask's may differ by half a millimetre.
+
+    Returns
+    -------
+    mask : bool array of shape (nx, ny, nz)
+        True where the decoder may look.
 
     Raises
     ------

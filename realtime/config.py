@@ -184,7 +184,7 @@ def load_settings(path: Path, kind: type[Settings], overrides: dict[str, Any] | 
 
 
 def make_settings(kind: type[Settings], document: dict[str, Any], overrides: dict[str, Any], origin: str) -> Settings:
-    """Settings from a document and the command line's overrides; see `load_settings`."""
+    """Settings from a document and the command line's overrides; parameters and errors as `load_settings`."""
     for key, value in overrides.items():
         if value is not None:
             _place(document, key.split("."), value)

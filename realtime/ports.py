@@ -62,7 +62,7 @@ class MusicIndex(Protocol):
         ...
 
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
-        """The n best clips, best first, ties by clip id."""
+        """The n best clips for a finite embedding of shape (dim,), best first, ties by clip id."""
         ...
 
 

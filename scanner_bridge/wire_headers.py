@@ -26,7 +26,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 _Extent = Annotated[int, msgspec.Meta(ge=1, lt=2**16)]
 _Shape = tuple[_Extent, _Extent, _Extent]
 _Affine = Annotated[tuple[float, ...], msgspec.Meta(min_length=16, max_length=16)]
-_Dtype = Literal["<i2", "<u2", "<i4", "<u4", "<f4", "<f8", "|u1", "|i1"]
+_Dtype = Literal["<i2", "<u2", "<i4", "<u4", "<f4", "<f8", "|u1", "|i1"]  # WIRE_DTYPES, for the checker of types
 
 
 class _Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

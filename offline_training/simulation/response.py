@@ -68,7 +68,10 @@ def clip_features(embeddings: NDArray[np.float32], training: NDArray[np.bool_],
 
 def tune(head: Head, plans: tuple[RunPlan, ...], features: NDArray[np.float64],
          settings: SimulationSettings) -> Tuning:
-    """Draw the tuning of every auditory voxel, scaled so that it explains the wanted share of variance."""
+    """Draw the tuning of every auditory voxel, scaled so that it explains the wanted share of variance.
+
+    `features` are those of `clip_features`, of shape (n_clips, n_features, 2).
+    """
     subject = settings.subject
     rng = np.random.default_rng([subject.seed, 4])
     n, n_components = len(head.auditory), min(subject.n_components, features.shape[1] - subject.n_other_features)

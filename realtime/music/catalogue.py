@@ -30,6 +30,17 @@ class Catalogue:
 
     Both sides are centred by the corpus mean before the cosine: decoded embeddings shrink
     towards the mean, and without centring a few "hub" clips would win every search.
+
+    Parameters
+    ----------
+    space : EmbeddingSpace
+        Of all vectors in it.
+    clips : sequence of Clip
+        At least one, ids unique.
+    embeddings : float32 array of shape (n_clips, dim)
+        Rows in the order of the clips, finite.
+    centre : float32 array of shape (dim,)
+        Mean embedding of the corpus.
     """
 
     def __init__(self, space: EmbeddingSpace, clips: Sequence[Clip], embeddings: NDArray[np.float32],
@@ -69,7 +80,7 @@ class Catalogue:
         return self._clips[self._row_of(clip_id)]
 
     def embedding(self, clip_id: str) -> NDArray[np.float32]:
-        """Embedding of shape (dim,) of that clip, not centred."""
+        """Embedding of shape (dim,) of that clip, not centred; errors as `clip`."""
         row: NDArray[np.float32] = self._embeddings[self._row_of(clip_id)]
         return row
 
@@ -84,7 +95,7 @@ class Catalogue:
         return scores
 
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
-        """The n best clips, best first, ties by clip id."""
+        """The n best clips for a finite embedding of shape (dim,), best first, ties by clip id."""
         scores = self.similarities(embedding)
         order = sorted(range(len(scores)), key=lambda row: (-float(scores[row]), self._clips[row].clip_id))
         return [Match(self._clips[row], float(scores[row])) for row in order[:n]]

@@ -128,7 +128,7 @@ def voice_tables(name: str, rate_hz: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def drum_kit(name: str, rate_hz: int) -> dict[str, NDArray[np.float32]]:
-    """One-shots of a kit, mono float32, peak about 1. Kits: acoustic, machine, brushes, heavy."""
+    """One-shots of a kit, float32 of shape (n_frames,), peak 1. Kits: acoustic, machine, brushes, heavy."""
     rng = np.random.default_rng([7, sum(name.encode())])
     deep = {"acoustic": 52.0, "machine": 44.0, "brushes": 60.0, "heavy": 56.0}[name]
     boom_s = {"acoustic": 0.11, "machine": 0.22, "brushes": 0.08, "heavy": 0.07}[name]

@@ -112,7 +112,7 @@ class PlayerClient:
 
     @property
     def started(self) -> protocol.Started:
-        """Which sink was opened, where it records, and when its time began."""
+        """Which sink was opened, where it records, and when its time began; PlaybackError before it has."""
         if self._started is None:
             message = "The player has not started: got no first event. Use `await PlayerClient.start(…)`."
             raise PlaybackError(message)

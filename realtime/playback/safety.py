@@ -104,6 +104,11 @@ class SafetyChain:
         -------
         float32 array of shape (n_frames, 2)
             Finite, no sample beyond the ceiling; a new array.
+
+        Raises
+        ------
+        ValueError
+            The number of frames is no multiple of `delay_frames`.
         """
         if len(block) % self.delay_frames:
             message = f"block of {len(block)} frames: wanted a multiple of {self.delay_frames}"

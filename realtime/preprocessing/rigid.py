@@ -35,7 +35,7 @@ class Pose:
 
 
 def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Matrix product, summed in index order."""
+    """Matrix product (n, m) of (n, k) and (k, m), summed in index order."""
     out = np.empty((left.shape[0], right.shape[1]))
     multiply(np.ascontiguousarray(left), np.ascontiguousarray(right), out)
     return out
@@ -47,7 +47,7 @@ def apply(rotation: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[
 
 
 def voxel_sizes(affine: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Millimetres per voxel along x, y, z."""
+    """Millimetres per voxel along x, y, z of a (4, 4) affine."""
     squares = affine[:3, :3] * affine[:3, :3]
     x, y, z = np.sqrt(squares[0] + squares[1] + squares[2]).tolist()
     return x, y, z

@@ -31,7 +31,7 @@ def encode_vector(vector: NDArray[np.float32]) -> str:
 
 
 def decode_vector(text: str) -> NDArray[np.float32]:
-    """The vector that `encode_vector` wrote."""
+    """The float32 vector of shape (n,) that `encode_vector` wrote; a new array."""
     return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
 
 
