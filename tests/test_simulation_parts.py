@@ -10,7 +10,8 @@ from scipy import ndimage
 from offline_training.errors import SimulationError
 from offline_training.simulation.anatomy import PAD, build_head
 from offline_training.simulation.kernels import acquire, detect, sum_maps
-from offline_training.simulation.motion import head_motion, rigid
+from offline_training.simulation.motion import head_motion, pose_changes, rigid
+from offline_training.simulation.phantom import build_phantom
 from offline_training.simulation.response import haemodynamic_response
 from offline_training.simulation.settings import MotionSettings, ScannerSettings, SimulationSettings, SubjectSettings
 
@@ -85,6 +86,36 @@ def test_jerks_are_sudden_and_rarer_than_volumes():
     motion = head_motion(jerky, np.zeros(600), 1.0, np.zeros(3), np.random.default_rng(3))
     steps = np.linalg.norm(np.diff(motion[:, :3, 3], axis=0), axis=1)
     assert 10 <= (steps > 0.2).sum() <= 40  # 30 expected, of which some turn rather than shift
+
+
+def test_nods_come_with_every_clip_and_are_taken_back():
+    nodding = MotionSettings(0, 0, 0, jerks_per_min=0, breathing_mm=0, nod_mm=1.0, nod_every_s=10.0)
+    motion = head_motion(nodding, np.zeros(200), 1.0, np.zeros(3), np.random.default_rng(3))
+    place = np.linalg.norm(motion[:, :3, 3], axis=1).reshape(20, 10)
+    assert (place[:, 0] > 5 * place[:, 9]).all()
+    np.testing.assert_allclose(place[:, 4] / place[:, 0], np.exp(-1.0), rtol=1e-6)  # four seconds later
+    assert place[:, 0].std() > 0.2 * place[:, 0].mean()
+
+
+def test_pose_changes_are_shift_and_turn_and_their_steps():
+    centre = np.array([3.0, -12.0, 20.0])
+    transforms = np.stack([rigid(np.array([1.0, 2.0, 3.0]), np.deg2rad([0.0, 0.0, 2.0]), centre), np.eye(4)])
+    changes = pose_changes(transforms, centre)
+    np.testing.assert_allclose(changes[0], [1, 2, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0], atol=1e-3)
+    np.testing.assert_allclose(changes[1], [0, 0, 0, 0, 0, 0, -1, -2, -3, 0, 0, -2], atol=1e-3)
+
+
+def test_artefacts_of_movement_are_largest_at_the_edges_of_the_anatomy(head):
+    with_artefact = build_phantom(head, SubjectSettings(n_auditory=120, artefact_percent=2.0), COARSE)
+    without = build_phantom(head, SubjectSettings(n_auditory=120), COARSE)
+    np.testing.assert_array_equal(with_artefact.maps[:62], without.maps)
+    assert len(without.maps) == 62
+    assert len(with_artefact.maps) == 62 + 12
+    size = np.sqrt((with_artefact.maps[62:] ** 2).mean(axis=0))
+    steep = np.linalg.norm(np.gradient(head.intensity), axis=0).ravel()[with_artefact.brain]
+    edges, inside = steep > np.percentile(steep, 90), steep < np.percentile(steep, 10)
+    assert size[edges].mean() == pytest.approx(0.02, rel=0.2)
+    assert size[inside].mean() < 0.5 * size[edges].mean()
 
 
 @pytest.mark.parametrize("peak_s", [3.0, 4.2, 6.0])

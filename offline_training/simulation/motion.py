@@ -43,8 +43,28 @@ def head_motion(
         size = rng.exponential(settings.jerk_mm) * direction / np.linalg.norm(direction)
         since_s = np.arange(n - start)[:, None] * tr_s
         pose[start:] += size * (0.5 + 0.5 * np.exp(-since_s / _JERK_RECOVERY_S))
+    if settings.nod_mm > 0:
+        pose += _nods(settings, n, tr_s, rng)
     pose[:, 2] += settings.breathing_mm * respiration
     return np.stack([rigid(row[:3], np.deg2rad(row[3:]), centre_mm) for row in pose])
+
+
+def _nods(settings: MotionSettings, n_volumes: int, tr_s: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A movement in one direction, of another size each time, at the start of every clip; (n_volumes, 6)."""
+    direction = rng.normal(0, 1, 6)
+    since_s = np.arange(n_volumes) * tr_s % settings.nod_every_s
+    clip = (np.arange(n_volumes) * tr_s / settings.nod_every_s).astype(int)
+    size = rng.exponential(settings.nod_mm, clip[-1] + 1)[clip] * np.exp(-since_s / _JERK_RECOVERY_S)
+    return np.asarray(size[:, None] * direction / np.linalg.norm(direction))
+
+
+def pose_changes(transforms: NDArray[np.float64], centre_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift of the centre (mm) and turn (degrees) of each volume, then their change since the one before; (n, 12)."""
+    shift = transforms[:, :3, :3] @ centre_mm + transforms[:, :3, 3] - centre_mm
+    r = transforms[:, :3, :3]
+    turn = np.stack([r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]], axis=1) / 2
+    pose = np.concatenate([shift, np.rad2deg(turn)], axis=1)
+    return np.concatenate([pose, np.diff(pose, axis=0, prepend=pose[:1])], axis=1)
 
 
 def rigid(

@@ -1,7 +1,7 @@
 """One simulated run: a moving, breathing head in a noisy scanner, volume by volume.
 
-What is left out: movement within a volume, geometric distortion and its change with movement, and the history
-of the spins after a movement.
+What is left out: movement within a volume and geometric distortion. What distortion and the history of the spins
+do to the signal after a movement is a pattern at the edges, in proportion to the movement (`artefact_percent`).
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.simulation.kernels import acquire, detect, sum_maps
-from offline_training.simulation.motion import head_motion
+from offline_training.simulation.motion import head_motion, pose_changes
 from offline_training.simulation.settings import MotionSettings, ScannerSettings, SubjectSettings
 
 _AR_OWN, _AR_SHARED_S = 0.4, 1.5  # AR(1) at any TR; the shared noise keeps 0.7 of its value for 1.5 s
 _SHARED_KEPT = 0.7
 _RESPIRATION_HZ, _HEART_HZ = 0.27, 1.1
 _T1_VOLUMES = 12
+N_SHARED = 60  # courses of noise that many voxels have in common
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,9 @@ class Phantom:
         B-spline coefficients of the anatomy.
     brain, auditory : int64 arrays of shape (n_brain,) and (n_auditory,)
         Flat indices into the head's grid.
-    maps : float32 array of shape (n_shared + 2, n_brain)
-        Patterns of shared noise, then of linear and of periodic drift; relative signal change.
+    maps : float32 array of shape (n_maps, n_brain)
+        Patterns of 60 courses of shared noise, of linear and of periodic drift, and, for a person with
+        artefacts, of 12 movements; relative signal change.
     respiration, pulse, fluid : float32 arrays of shape (mz, my, mx)
         Amplitude of physiological noise, relative; share of cerebrospinal fluid.
     gain : float32 array of shape (nz, ny, nx)
@@ -92,7 +94,9 @@ def record_run(
     physiology = _physiology(slow_rng, n_volumes, scanner)
     centre_mm = phantom.affine[:3, :3] @ ((np.array(scanner.shape) - 1) / 2) + phantom.affine[:3, 3]
     transforms = head_motion(motion, physiology.respiration[:, 0].astype(np.float64), scanner.tr_s, centre_mm, slow_rng)
-    weights = _slow_weights(slow_rng, n_volumes, len(phantom.maps), scanner.tr_s)
+    weights = _slow_weights(slow_rng, n_volumes, scanner.tr_s)
+    if len(phantom.maps) > weights.shape[1]:
+        weights = np.concatenate([weights, pose_changes(transforms, centre_mm).astype(np.float32)], axis=1)
     shape = (scanner.shape[2], scanner.shape[1], scanner.shape[0])
     volumes = np.empty((n_volumes, *shape), np.int16)
     noise = _VoxelNoise(noise_rng, shape, subject, scanner)
@@ -141,11 +145,10 @@ def _physiology(rng: np.random.Generator, n_volumes: int, scanner: ScannerSettin
     return Physiology(*waves)
 
 
-def _slow_weights(rng: np.random.Generator, n_volumes: int, n_maps: int, tr_s: float) -> NDArray[np.float32]:
-    """Course of every map: AR(1) for the shared noise, a line and a half cosine for the drifts; (n_volumes, n_maps)."""
-    n_shared = n_maps - 2
+def _slow_weights(rng: np.random.Generator, n_volumes: int, tr_s: float) -> NDArray[np.float32]:
+    """AR(1) courses of the shared noise, then a line and a cosine for the drifts; (n_volumes, N_SHARED + 2)."""
     kept = _SHARED_KEPT ** (tr_s / _AR_SHARED_S)
-    course = rng.standard_normal((n_volumes, n_shared))
+    course = rng.standard_normal((n_volumes, N_SHARED))
     for t in range(1, n_volumes):
         course[t] = kept * course[t - 1] + np.sqrt(1 - kept**2) * course[t]
     line = np.linspace(-1, 1, n_volumes) * np.sqrt(3.0)

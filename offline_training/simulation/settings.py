@@ -48,6 +48,10 @@ class SubjectSettings:
         Amplitude of the slow drift, in noise standard deviations.
     respiration_percent, cardiac_percent : float
         Amplitude of the physiological noise where it is largest.
+    artefact_percent : float
+        Standard deviation of the signal change at the edges of the anatomy for each mm or degree that the
+        head has moved, and for each that it moves from one volume to the next: stands for distortion
+        and spin history, which alignment cannot undo.
     """
 
     seed: int = 0
@@ -64,13 +68,14 @@ class SubjectSettings:
     drift: float = 0.6
     respiration_percent: float = 0.3
     cardiac_percent: float = 0.8
+    artefact_percent: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self, {"seed": (0, 2**32), "stimulus_fraction": (0, 0.5), "n_components": (1, 1000),
                       "unexplained": (0, 1), "n_other_features": (1, 1000), "n_auditory": (2, 100000),
                       "hrf_peak_s": (2, 9), "hrf_peak_sd_s": (0, 2), "noise_percent": (0.01, 20),
                       "shared_noise": (0, 1), "thermal_noise": (0, 1 - self.shared_noise), "drift": (0, 10),
-                      "respiration_percent": (0, 10), "cardiac_percent": (0, 10)})
+                      "respiration_percent": (0, 10), "cardiac_percent": (0, 10), "artefact_percent": (0, 10)})
 
 
 DEMO_SUBJECT = SubjectSettings(stimulus_fraction=0.2, unexplained=0.5)
@@ -97,6 +102,10 @@ class MotionSettings:
         Sudden movements and their mean size; half of each is taken back within seconds.
     breathing_mm : float
         Amplitude along the body.
+    nod_mm : float
+        Mean size of a nod at the start of every clip, taken back within seconds.
+    nod_every_s : float
+        Length of a clip.
     """
 
     offset_mm: float = 0.4
@@ -105,9 +114,12 @@ class MotionSettings:
     jerks_per_min: float = 0.3
     jerk_mm: float = 0.4
     breathing_mm: float = 0.03
+    nod_mm: float = 0.0
+    nod_every_s: float = 10.0
 
     def __post_init__(self) -> None:
-        _check(self, {item.name: (0, 20) for item in fields(self)})
+        limits = {item.name: (0.0, 20.0) for item in fields(self)}
+        _check(self, limits | {"nod_every_s": (1.0, 120.0)})
 
 
 @dataclass(frozen=True)
