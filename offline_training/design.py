@@ -53,6 +53,8 @@ class RunSamples:
         Refused by the preprocessor; not to be learnt from; past the run's start.
     displacement_mm : float64 array of shape (n_volumes,)
         Framewise displacement.
+    poses : float64 array of shape (n_volumes, 6)
+        Where the head was, for the scaler; zeros for lost volumes.
     """
 
     run: RecordedRun
@@ -61,6 +63,7 @@ class RunSamples:
     censored: NDArray[np.bool_]
     ready: NDArray[np.bool_]
     displacement_mm: NDArray[np.float64]
+    poses: NDArray[np.float64]
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -73,7 +76,7 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
     pre = Preprocessor(frame.reference, frame.affine, frame.voxels, frame.preprocessing)
     samples = np.zeros((run.n_volumes, len(frame.voxels)), np.float32)
     lost, censored, ready = (np.zeros(run.n_volumes, bool) for _ in range(3))
-    displacement_mm = np.zeros(run.n_volumes)
+    displacement_mm, poses = np.zeros(run.n_volumes), np.zeros((run.n_volumes, 6))
     for volume in read_volumes(run):
         try:
             step = pre.push(scanner_units(volume), affine=volume.affine)
@@ -83,9 +86,9 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
             continue
         samples[volume.index] = step.samples
         censored[volume.index], ready[volume.index] = step.censored, step.ready
-        displacement_mm[volume.index] = step.framewise_displacement_mm
+        displacement_mm[volume.index], poses[volume.index] = step.framewise_displacement_mm, step.pose
     np.save(path, samples)
-    return RunSamples(run, path, lost, censored, ready, displacement_mm)
+    return RunSamples(run, path, lost, censored, ready, displacement_mm, poses)
 
 
 def sample_runs(runs: Sequence[RecordedRun], frame: Frame, scratch: Path, executor: Executor,
@@ -148,7 +151,7 @@ def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.f
             scaler.skip()
             push(volume, None)
         else:
-            push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume])))
+            push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume]), run.poses[volume]))
     return scaler
 
 

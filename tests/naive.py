@@ -165,3 +165,45 @@ def features(samples: Array, learnt: list[bool | None], scale: Array, window: fl
         variance = (prior * (scale * mean) ** 2 + count * spread) / (prior + max(count - 1.0, 0.0))
         out[t] = np.clip((samples[t] - mean) / np.sqrt(variance), -limit, limit)
     return out
+
+
+def regression(samples: Array, regressors: Array, weights: Array, ridge: Array) -> Array:
+    """Intercept and coefficients (1 + k, n_voxels) of a weighted ridge regression; the intercept is free."""
+    design = np.column_stack([np.ones(len(samples)), regressors])
+    normal = design.T @ (weights[:, None] * design) + np.diag([0.0, *ridge])
+    return np.asarray(np.linalg.solve(normal, design.T @ (weights[:, None] * samples)))
+
+
+def regression_features(samples: Array, regressors: Array, learnt: list[bool | None], scale: Array, window: float,
+                        prior: float, limit: float, ridge: Array) -> Array:
+    """`features` with the mean replaced by a regression that is solved from all volumes, anew for every one."""
+    out = np.full(samples.shape, np.nan)
+    weights: list[float] = []
+    kept: list[int] = []
+    count, spread = 0.0, np.zeros(samples.shape[1])
+
+    def residual(t: int) -> Array:
+        solution = regression(samples[kept], regressors[kept], count * np.array(weights), ridge)
+        return np.asarray(samples[t] - np.append(1.0, regressors[t]) @ solution)
+
+    for t, learn in enumerate(learnt):
+        before = residual(t) if kept and learn else np.zeros(samples.shape[1])
+        if learn:
+            count = min(count + 1.0, window)
+            weights = [w * (1.0 - 1.0 / count) for w in weights] + [1.0 / count]
+            kept.append(t)
+            spread = (1.0 - 1.0 / count) * spread + before * residual(t) / count
+        else:
+            count *= 1.0 - 1.0 / window
+        if learn is None or not kept:
+            continue
+        mean = np.array(weights) @ samples[kept]
+        variance = (prior * (scale * mean) ** 2 + count * spread) / (prior + max(count - 1.0, 0.0))
+        out[t] = np.clip(residual(t) / np.sqrt(variance), -limit, limit)
+    return out
+
+
+def motion_regressors(poses: Array, n: int) -> Array:
+    """Poses (n_volumes, 6) against the first, their changes, and the squares of both; the first `n` columns."""
+    motion = np.hstack([poses - poses[0], np.diff(poses, axis=0, prepend=poses[:1])])
+    return np.hstack([motion, motion**2])[:, :n]

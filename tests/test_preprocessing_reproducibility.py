@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -17,19 +18,21 @@ from realtime.errors import VolumeError
 from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings, PreprocessorState
 from realtime.preprocessing.alignment_kernels import gauss_newton, sample_voxels
 from realtime.preprocessing.filter_kernels import filter_separable, spline_prefilter
-from realtime.preprocessing.kernels import repair, scale_samples
+from realtime.preprocessing.kernels import repair, scale_samples, squared_change
+from realtime.preprocessing.nuisance_kernels import learn_regressors, regression_gains, scale_residuals
 from tests.preprocessing_phantom import make_phantom, wandering
 
 ROOT = Path(__file__).resolve().parents[1]
 PHANTOM = make_phantom((18, 20, 12), (9.0, 9.0, 10.0))
 VOXELS = PHANTOM.head_voxels(60)
 SETTINGS = PreprocessorSettings(tr_s=1.0, drift_tau_s=8.0, settle_s=2.0, alignment_fwhm_mm=12.0, alignment_points=300)
+REGRESSION = replace(SETTINGS, drift="trend", nuisance_motion=24)
 N_VOLUMES = 8
 RUN = [PHANTOM.volume(motion, 10.0, seed=t).astype(np.int16) for t, motion in enumerate(wandering(N_VOLUMES))]
 
 
-def make():
-    return Preprocessor(PHANTOM.volume(), PHANTOM.affine, VOXELS, SETTINGS, np.full(60, 0.01, np.float32))
+def make(settings=SETTINGS):
+    return Preprocessor(PHANTOM.volume(), PHANTOM.affine, VOXELS, settings, np.full(60, 0.01, np.float32))
 
 
 def play(pre, volumes):
@@ -42,10 +45,15 @@ def play(pre, volumes):
             continue
         step = pre.push(volume)
         numbers = (step.framewise_displacement_mm, step.censored, step.ready, step.gain, step.iterations,
-                   step.converged)
+                   step.converged, step.dvars_percent, step.tsnr)
         digests.append(hashlib.sha256(step.features.tobytes() + step.samples.tobytes() + step.motion.tobytes()
-                                      + repr(numbers).encode()).hexdigest())
+                                      + step.pose.tobytes() + repr(numbers).encode()).hexdigest())
     return digests
+
+
+def play_both(volumes):
+    """Digests with the least and with the most that the settings can ask for."""
+    return play(make(), volumes) + play(make(REGRESSION), volumes)
 
 
 @st.composite
@@ -56,17 +64,17 @@ def runs(draw):
 
 
 @settings(deadline=None, max_examples=25)
-@given(runs(), runs(), runs())
-def test_features_of_the_past_do_not_depend_on_the_future(past, future, other_future):
-    one, other = play(make(), past + future), play(make(), past + other_future)
+@given(runs(), runs(), runs(), st.sampled_from([SETTINGS, REGRESSION]))
+def test_features_of_the_past_do_not_depend_on_the_future(past, future, other_future, chosen):
+    one, other = play(make(chosen), past + future), play(make(chosen), past + other_future)
     assert one[: len(past)] == other[: len(past)]
 
 
 @settings(deadline=None, max_examples=25)
-@given(runs(), st.data())
-def test_a_restored_state_goes_on_bit_for_bit(run, data):
+@given(runs(), st.data(), st.sampled_from([SETTINGS, REGRESSION]))
+def test_a_restored_state_goes_on_bit_for_bit(run, data, chosen):
     cut = data.draw(st.integers(0, len(run)))
-    pre = make()
+    pre = make(chosen)
     play(pre, run[:cut])
     payload = pre.state().to_bytes()
     restored = Preprocessor.restore(PreprocessorState.from_bytes(payload))
@@ -84,12 +92,14 @@ def test_memory_order_type_and_byte_order_do_not_change_a_bit(store):
     stored = [store(volume) for volume in RUN]
     copies = [volume.copy() for volume in stored]
     assert play(make(), stored) == play(make(), RUN)
+    assert play(make(REGRESSION), stored) == play(make(REGRESSION), RUN)
     for volume, copy in zip(stored, copies, strict=True):
         np.testing.assert_array_equal(volume, copy)
 
 
-def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples():
-    pre, scaler = make(), CausalScaler(60, SETTINGS, np.full(60, 0.01, np.float32))
+@pytest.mark.parametrize("chosen", [SETTINGS, REGRESSION], ids=["mean", "regression"])
+def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples(chosen):
+    pre, scaler = make(chosen), CausalScaler(60, chosen, np.full(60, 0.01, np.float32))
     scored = 0
     for volume in [*RUN, None, *RUN]:
         if volume is None:
@@ -97,16 +107,21 @@ def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples():
             scaler.skip()
             continue
         step = pre.push(volume)
-        np.testing.assert_array_equal(scaler.push(step.samples, step.censored), step.features)
+        np.testing.assert_array_equal(scaler.push(step.samples, step.censored, step.pose), step.features)
         scored += bool(step.features.any())
     assert scored > N_VOLUMES
 
 
 def test_no_kernel_is_compiled_after_the_warm_up():
-    make().warm_up()
-    kernels = (gauss_newton, sample_voxels, filter_separable, spline_prefilter, repair, scale_samples)
-    play(make(), [RUN[0], RUN[1].astype(">f4"), None, np.zeros(PHANTOM.shape), *RUN[2:]])
-    assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)
+    kernels = (gauss_newton, sample_voxels, filter_separable, spline_prefilter, repair, scale_samples, squared_change,
+               regression_gains, learn_regressors, scale_residuals)
+    for chosen in (SETTINGS, REGRESSION):
+        make(chosen).warm_up()
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    for chosen in (SETTINGS, REGRESSION):
+        play(make(chosen), [RUN[0], RUN[1].astype(">f4"), None, np.zeros(PHANTOM.shape), *RUN[2:]])
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
+    assert compiled == [1] * len(kernels)
 
 
 def test_the_warm_up_changes_nothing():
@@ -131,15 +146,15 @@ def test_outputs_and_states_are_the_callers_to_keep():
 
 def test_damaged_states_are_refused():
     payload = make().state().to_bytes()
-    other_format = payload.replace(b"cessor-1", b"cessor-9")
+    other_format = payload.replace(b"cessor-2", b"cessor-9")
     for damaged in (b"", payload[:-1], payload[: len(payload) // 2], b"\x90", other_format):
         with pytest.raises(VolumeError, match="not a preprocessor state"):
             PreprocessorState.from_bytes(damaged)
 
 
 _PRINT_DIGEST = """
-from tests.test_preprocessing_reproducibility import RUN, make, play
-print(play(make(), [*RUN, None, *RUN]))
+from tests.test_preprocessing_reproducibility import RUN, play_both
+print(play_both([*RUN, None, *RUN]))
 """
 
 
@@ -162,7 +177,7 @@ def test_processors_of_different_ages_give_the_same_bits():
         targets.append({"NUMBA_CPU_NAME": "haswell"})
     if features.get("avx512f") and features.get("avx512dq"):
         targets.append({"NUMBA_CPU_NAME": "skylake-avx512"})
-    wanted = str(play(make(), [*RUN, None, *RUN]))
+    wanted = str(play_both([*RUN, None, *RUN]))
     for pair in (targets[:2], targets[2:]):  # two at a time: compiling for a new target takes 8 s
         for changes, process in [(changes, start(changes)) for changes in pair]:
             out, problem = process.communicate(timeout=120)

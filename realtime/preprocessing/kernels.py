@@ -84,6 +84,17 @@ def centre_of_mass(volume: Volume32, floor: float, out: Array64) -> None:
 
 
 @compiled
+def squared_change(samples: Volume32, before: Volume32) -> tuple[float, float]:
+    """Sum of the squared differences of two arrays of shape (n,), and sum of the second."""
+    squares, total = 0.0, 0.0
+    for i in range(samples.size):
+        change = np.float64(samples[i]) - np.float64(before[i])
+        squares += change * change
+        total += before[i]
+    return squares, total
+
+
+@compiled
 def scale_samples(
     samples: Volume32, mean: Array64, spread: Array64, prior_variance: Array64,
     count: float, weight: float, prior_count: float, limit: float, out: Volume32,

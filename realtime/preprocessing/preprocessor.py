@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from realtime.errors import VolumeError
 from realtime.preprocessing.alignment import Aligner, Alignment
 from realtime.preprocessing.kernels import repair
+from realtime.preprocessing.nuisance import pose_parameters
+from realtime.preprocessing.quality import dvars_percent
 from realtime.preprocessing.rigid import Pose, checked_affine, framewise_displacement_mm, voxel_sizes
 from realtime.preprocessing.sampling import VoxelSampler
-from realtime.preprocessing.scaling import CausalScaler, ScalerState
+from realtime.preprocessing.scaling import CausalScaler
 from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.preprocessing.state import PreprocessorState
 
@@ -51,6 +53,14 @@ class PreprocessedVolume:
         `gain` are those of the last volume that was trusted.
     repaired_voxels : int
         Voxels that were NaN or infinite.
+    pose : float64 array of shape (6,)
+        `motion` as translations of the head's centre and turns, mm (`pose_parameters`).
+    dvars_percent : float or None
+        Root mean square change of the decoder's voxels since the last volume that came, in percent
+        of their mean intensity; None for the first.
+    tsnr : float or None
+        Temporal signal-to-noise ratio of the decoder's voxels, median, over what the run's
+        statistics stand for; None while they stand for too little.
     """
 
     features: NDArray[np.float32]
@@ -64,6 +74,9 @@ class PreprocessedVolume:
     converged: bool
     trusted: bool
     repaired_voxels: int
+    pose: NDArray[np.float64]
+    dvars_percent: float | None
+    tsnr: float | None
 
 
 class Preprocessor:
@@ -104,6 +117,7 @@ class Preprocessor:
         self._aligner = Aligner(self._reference, self._affine, settings)
         self._sampler = VoxelSampler(self._affine, self._voxels)
         self._last: Alignment | None = None
+        self._last_samples: NDArray[np.float32] | None = None
 
     def push(self, volume: NDArray[Any], affine: NDArray[Any] | None = None) -> PreprocessedVolume:
         """Features of the next volume.
@@ -151,12 +165,16 @@ class Preprocessor:
         samples = self._sampler.sample_in_place(volume, affine, motion)
         censored = not found.trusted or n_repaired > 0 or displacement_mm > self._settings.censor_fd_mm
         settling = self._scaler.settling
-        features = self._scaler.push(samples, censored)
+        pose = pose_parameters(motion, self._aligner.centre)
+        features = self._scaler.push(samples, censored, pose)
+        change = None if self._last_samples is None else dvars_percent(samples, self._last_samples)
+        self._last_samples = samples.copy()
         return PreprocessedVolume(
             features=features, samples=samples, motion=motion, framewise_displacement_mm=displacement_mm,
             censored=censored, ready=not settling and self._scaler.has_baseline,
             gain=1.0 if held is None else held.gain, iterations=found.iterations, converged=found.converged,
-            trusted=found.trusted, repaired_voxels=n_repaired)
+            trusted=found.trusted, repaired_voxels=n_repaired, pose=pose, dvars_percent=change,
+            tsnr=self._scaler.tsnr)
 
     def skip(self) -> None:
         """Let the time of one lost volume pass.
@@ -170,13 +188,19 @@ class Preprocessor:
         """Everything that decides what comes next, as copies."""
         scaler = self._scaler.state()
         scale = None if self._feature_scale is None else self._feature_scale.copy()
+        nuisance = scaler.nuisance
+        seen = self._last_samples
         last = self._last or Alignment(Pose(np.eye(3), self._aligner.centre), 1.0, 0.0, 0.0, 0, False)
         return PreprocessorState(
             settings=self._settings, reference=self._reference.T.copy(), affine=self._affine.copy(),
             voxels=self._voxels.copy(), feature_scale=scale,
             rotation=last.pose.rotation.copy(), position=last.pose.position.copy(), gain=last.gain,
             residual=last.residual, aligned=self._last is not None, mean=scaler.mean, spread=scaler.spread,
-            count=scaler.count, elapsed=scaler.elapsed)
+            count=scaler.count, elapsed=scaler.elapsed, last_samples=None if seen is None else seen.copy(),
+            regressor_mean=None if nuisance is None else nuisance.mean,
+            regressor_cross=None if nuisance is None else nuisance.cross,
+            voxel_cross=None if nuisance is None else nuisance.voxel_cross,
+            poses=None if nuisance is None else nuisance.poses)
 
     @classmethod
     def restore(cls, state: PreprocessorState) -> "Preprocessor":
@@ -185,8 +209,8 @@ class Preprocessor:
         if state.aligned:
             pose = Pose(state.rotation.copy(), state.position.copy())
             restored._last = Alignment(pose, state.gain, state.residual, 1.0, 0, True)
-        restored._scaler = CausalScaler(len(state.voxels), state.settings, state.feature_scale,
-                                        ScalerState(state.mean, state.spread, state.count, state.elapsed))
+        restored._scaler = CausalScaler(len(state.voxels), state.settings, state.feature_scale, state.scaler())
+        restored._last_samples = None if state.last_samples is None else state.last_samples.copy()
         return restored
 
     def warm_up(self) -> None:
@@ -196,7 +220,7 @@ class Preprocessor:
         """
         copy = Preprocessor(self._reference.T, self._affine, self._voxels, self._settings, self._feature_scale)
         volumes_to_first_score = math.ceil(self._settings.settle_s / self._settings.tr_s) + 1
-        for _ in range(volumes_to_first_score):
+        for _ in range(max(volumes_to_first_score, 2)):  # the second is the first that can be compared with one before
             copy.push(self._reference.T)
         copy.skip()
 

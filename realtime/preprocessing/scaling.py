@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
 from realtime.preprocessing.kernels import scale_samples
+from realtime.preprocessing.nuisance import Nuisance, NuisanceState
+from realtime.preprocessing.nuisance_kernels import scale_residuals
+from realtime.preprocessing.quality import tsnr
 from realtime.preprocessing.settings import PreprocessorSettings
 
 _UNSEEDED_SCALE = 0.01      # typical for one voxel after alignment at 3 T: tSNR 100
@@ -26,12 +29,15 @@ class ScalerState:
         Volumes the statistics stand for, at most drift_tau_s / tr_s.
     elapsed : int
         Volumes since the run's start, lost ones included.
+    nuisance : NuisanceState or None
+        Of the regression; None without one.
     """
 
     mean: NDArray[np.float64]
     spread: NDArray[np.float64]
     count: float
     elapsed: int
+    nuisance: NuisanceState | None = None
 
 
 class CausalScaler:
@@ -45,8 +51,12 @@ class CausalScaler:
 
     The variance starts from `feature_scale`, which counts for `scale_prior_s` of scanning.
 
+    With `drift` "trend" or `nuisance_motion`, sample - mean is replaced by the residual of a weighted
+    regression (`Nuisance`) that forgets as the mean does and includes the volume being scored: the
+    mean is the regression on a constant alone. The variance is then that of the residuals.
+
     * The first `settle_s` of a run give zeros and enter no statistics.
-    * A censored volume is scored, but enters no statistics.
+    * A censored volume is scored, but enters no statistics: it is predicted from what was learnt.
     * A lost volume (`skip`) takes its time: what was learnt ages by one volume, none is added.
       A censored volume ages it too.
 
@@ -79,6 +89,8 @@ class CausalScaler:
         state = state or ScalerState(np.zeros(n_voxels), np.zeros(n_voxels), 0.0, 0)
         self._mean, self._spread = state.mean.copy(), state.spread.copy()
         self._count, self._elapsed = state.count, state.elapsed
+        self._nuisance = Nuisance(n_voxels, settings, state.nuisance) if settings.has_regression else None
+        self._scratch = np.empty((3, n_voxels))
 
     @property
     def settling(self) -> bool:
@@ -90,7 +102,13 @@ class CausalScaler:
         """Whether any volume has been learnt from."""
         return self._count > 0.0
 
-    def push(self, samples: NDArray[np.float32], censored: bool) -> NDArray[np.float32]:
+    @property
+    def tsnr(self) -> float | None:
+        """Temporal signal-to-noise ratio of the run so far; None while it has too few volumes."""
+        return tsnr(self._mean, self._spread, self._count)
+
+    def push(self, samples: NDArray[np.float32], censored: bool,
+             pose: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Features of one volume.
 
         Parameters
@@ -99,6 +117,8 @@ class CausalScaler:
             Motion-corrected intensities, finite.
         censored : bool
             Score the volume, but learn nothing from it.
+        pose : float64 array of shape (6,) or None
+            Of `pose_parameters`; may be left out where no motion is regressed out.
 
         Returns
         -------
@@ -113,19 +133,29 @@ class CausalScaler:
         if samples.shape != self._mean.shape:
             raise VolumeError(f"samples have shape {samples.shape}, wanted {self._mean.shape}: one per decoder voxel")
         features = np.zeros(samples.shape, np.float32)
-        if self.settling:
-            self._elapsed += 1
+        nuisance = self._nuisance
+        regressors = None if nuisance is None else nuisance.regressors(pose, self._elapsed, not censored)
+        settling, before = self.settling, self._count
+        self._elapsed += 1
+        if settling:
             return features
-        weight = 0.0
         if censored:
             self._age()
         else:
             self._count = min(self._count + 1.0, self._window)
-            weight = 1.0 / self._count
-        self._elapsed += 1
-        if self.has_baseline:
-            scale_samples(np.ascontiguousarray(samples, np.float32), self._mean, self._spread, self._prior_variance,
-                          self._count, weight, self._prior_count, self._settings.feature_limit, features)
+        if not self.has_baseline:
+            return features
+        weight = 0.0 if censored else 1.0 / self._count
+        samples = np.ascontiguousarray(samples, np.float32)
+        if nuisance is None or regressors is None:
+            scale_samples(samples, self._mean, self._spread, self._prior_variance, self._count, weight,
+                          self._prior_count, self._settings.feature_limit, features)
+        else:
+            ahead = nuisance.gains(regressors, before)
+            step = nuisance.learn(regressors, weight)
+            scale_residuals(samples, self._mean, self._spread, nuisance.voxel_cross, self._prior_variance, step, ahead,
+                            nuisance.gains(regressors, self._count), self._count, weight, self._prior_count,
+                            self._settings.feature_limit, self._scratch, features)
         return features
 
     def skip(self) -> None:
@@ -135,7 +165,8 @@ class CausalScaler:
 
     def state(self) -> ScalerState:
         """Everything remembered, as copies."""
-        return ScalerState(self._mean.copy(), self._spread.copy(), self._count, self._elapsed)
+        nuisance = None if self._nuisance is None else self._nuisance.state()
+        return ScalerState(self._mean.copy(), self._spread.copy(), self._count, self._elapsed, nuisance)
 
     def _age(self) -> None:
         self._count *= 1.0 - 1.0 / self._window

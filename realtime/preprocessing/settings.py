@@ -1,6 +1,7 @@
 """Settings of the preprocessor: what a bundle stores, so that live and training agree."""
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from realtime.errors import ConfigError
 
@@ -36,6 +37,11 @@ class PreprocessorSettings:
     repairable_fraction : float
         Share of a volume's voxels that may be NaN or infinite: they are filled from the reference,
         and the volume is censored. With more, the volume is refused.
+    drift : {"mean", "trend"}
+        What stands for the slow drift: a running mean, or a running regression line over the same
+        time constant.
+    nuisance_motion : {0, 6, 12, 24}
+        Motion regressors removed from every voxel (`Nuisance`).
 
     Raises
     ------
@@ -55,12 +61,16 @@ class PreprocessorSettings:
     seed: int = 0
     feature_limit: float = 10.0
     repairable_fraction: float = 0.01
+    drift: Literal["mean", "trend"] = "mean"
+    nuisance_motion: int = 0
 
     def __post_init__(self) -> None:
         lowest = {"settle_s": 0.0, "alignment_fwhm_mm": 0.0, "alignment_points": 100, "max_iterations": 1, "seed": 0,
                   "repairable_fraction": 0.0}
-        problems = []
-        for name in (field.name for field in fields(self)):
+        choices = {"drift": ("mean", "trend"), "nuisance_motion": (0, 6, 12, 24)}
+        problems = [f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(map(str, allowed))}"
+                    for name, allowed in choices.items() if getattr(self, name) not in allowed]
+        for name in (field.name for field in fields(self) if field.name not in choices):
             value = getattr(self, name)
             if name in lowest and not lowest[name] <= value < float("inf"):
                 problems.append(f"{name} is {value!r}, wanted at least {lowest[name]:g}")
@@ -68,3 +78,8 @@ class PreprocessorSettings:
                 problems.append(f"{name} is {value!r}, wanted a positive number")
         if problems:
             raise ConfigError(f"preprocessing settings out of range: {'; '.join(problems)}")
+
+    @property
+    def has_regression(self) -> bool:
+        """Whether more than a running mean is removed from the samples."""
+        return self.drift == "trend" or self.nuisance_motion > 0

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
+from realtime.preprocessing.nuisance import NuisanceState
+from realtime.preprocessing.scaling import ScalerState
 from realtime.preprocessing.settings import PreprocessorSettings
 
-FORMAT = "innerear-preprocessor-1"
+FORMAT = "innerear-preprocessor-2"
 _DTYPES = {"reference": "<f4", "affine": "<f8", "voxels": "<i4", "feature_scale": "<f4", "rotation": "<f8",
-           "position": "<f8", "mean": "<f8", "spread": "<f8"}
+           "position": "<f8", "mean": "<f8", "spread": "<f8", "last_samples": "<f4", "regressor_mean": "<f8",
+           "regressor_cross": "<f8", "voxel_cross": "<f8", "poses": "<f8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,10 @@ class PreprocessorState:
         Volumes the statistics stand for.
     elapsed : int
         Volumes since the run's start, lost ones included.
+    last_samples : float32 array of shape (n_voxels,) or None
+        Intensities of the last volume; None before the first.
+    regressor_mean, regressor_cross, voxel_cross, poses : float64 arrays or None
+        Of `NuisanceState`; None without a regression.
     """
 
     settings: PreprocessorSettings
@@ -58,6 +65,18 @@ class PreprocessorState:
     spread: NDArray[np.float64]
     count: float
     elapsed: int
+    last_samples: NDArray[np.float32] | None
+    regressor_mean: NDArray[np.float64] | None
+    regressor_cross: NDArray[np.float64] | None
+    voxel_cross: NDArray[np.float64] | None
+    poses: NDArray[np.float64] | None
+
+    def scaler(self) -> ScalerState:
+        """The part of it that the scaler remembers."""
+        nuisance = None
+        if self.regressor_mean is not None and self.regressor_cross is not None and self.voxel_cross is not None:
+            nuisance = NuisanceState(self.regressor_mean, self.regressor_cross, self.voxel_cross, self.poses)
+        return ScalerState(self.mean, self.spread, self.count, self.elapsed, nuisance)
 
     def to_bytes(self) -> bytes:
         """MessagePack: numbers as they are, arrays as little-endian bytes with their shape."""
