@@ -12,8 +12,8 @@ from rich.progress import Progress as Bars
 
 from offline_training.errors import TrainingError
 from offline_training.progress import Progress
-from realtime.atomic import write_json
 from realtime.config import load_settings, make_settings
+from realtime.console.figures import print_summary, write_figures
 from realtime.errors import RealtimeError
 from scanner_bridge.complaints import one_sentence
 from scanner_bridge.errors import BridgeError
@@ -39,7 +39,6 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
          json_file: JsonOption = None) -> None:
     """The whole loop: simulate a person, train, stream a held-out run live, play the music, report."""
     from offline_training.demo import DemoFolder, DemoSettings, run_demo  # noqa: PLC0415
-    from realtime.__main__ import print_summary  # noqa: PLC0415
     from realtime.console.table import SessionTable  # noqa: PLC0415
 
     console = Console()
@@ -54,8 +53,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
                   "people", highlight=False, soft_wrap=True)
     console.print(f"  report     {figures['report']}", highlight=False, soft_wrap=True)
     console.print(f"  took       {figures['seconds_total']:.0f} s", highlight=False)
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_figures(json_file, figures)
 
 
 @app.command()
@@ -98,8 +96,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
         lines.append(trained.evaluation.verdict)
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False)
-    if json_file is not None:
-        write_json(json_file, trained.bundle.manifest.accuracy)
+    write_figures(json_file, trained.bundle.manifest.accuracy)
 
 
 @app.command()
@@ -120,8 +117,7 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
         with progress_bars(Console()) as progress, worker_processes() as executor:
             evaluation = score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
     Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
-    if json_file is not None:
-        write_json(json_file, evaluation.figures())
+    write_figures(json_file, evaluation.figures())
 
 
 @app.command()

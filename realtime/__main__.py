@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from realtime.atomic import write_json
 from realtime.config import LiveSettings, load_settings, make_settings, split_url
+from realtime.console.figures import print_summary, write_figures
 from realtime.errors import RealtimeError
 from realtime.session.folder import SessionFolder
 from realtime.session.summary import Figures
@@ -46,8 +47,7 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
         from realtime.app import run_live  # noqa: PLC0415 - numba and onnxruntime, only when a session runs
 
         figures = asyncio.run(run_live(settings))
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_figures(json_file, figures)
     if not quiet:
         print_summary(figures)
 
@@ -63,7 +63,7 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
 
     found = problems(settings)
     for problem in found:
-        Console(stderr=True).print(f"[red]✗[/red] {problem}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True, highlight=False)
     if found:
         raise typer.Exit(1)
     Console().print("[green]✓[/green] bundle, catalogue, events and session folder fit together")
@@ -112,16 +112,14 @@ def replay(path: Annotated[Path, typer.Argument(help="A recorded session, or a r
         with _one_sentence():
             figures = _stream(path, bundle, catalogue, session, events, None if unpaced else speed, sink)
         print_summary(figures)
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_figures(json_file, figures)
 
 
 @app.command()
 def verify(path: Annotated[Path, typer.Argument(help="A recorded session.")], json_file: JsonOption = None) -> None:
     """Check the files of a recorded session: journal whole, every volume present, record repeatable."""
     figures = _repeat(path)
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_figures(json_file, figures)
 
 
 def _repeat(path: Path) -> Figures:
@@ -129,7 +127,7 @@ def _repeat(path: Path) -> Figures:
 
     with _one_sentence():
         figures = replay_session(path)
-    Console().print(f"[green]✓[/green] {path}: {figures['journal_records']} journal records are whole; "
+    Console().print(f"[green]✓[/green] {escape(str(path))}: {figures['journal_records']} journal records are whole; "
                     f"{figures['documents']} documents with {figures['embeddings']} embeddings repeat byte for byte",
                     soft_wrap=True, highlight=False)
     return figures
@@ -156,34 +154,6 @@ def _settings(config: Path | None, bundle: Path | None, catalogue: Path | None, 
     if config is not None:
         return load_settings(config, LiveSettings, overrides)
     return make_settings(LiveSettings, {}, overrides, "of the command line")
-
-
-def print_summary(figures: Figures) -> None:
-    """The session's figures for people."""
-    console = Console()
-    latency = figures["latency_ms"]
-    lost = (figures["volumes_sent"] or 0) - figures["volumes_journaled"]
-    lines = [
-        f"[bold]Session {figures['session_dir']}[/bold] ({figures['status']}"
-        + (f": {figures['reason']})" if figures["reason"] else ")"),
-        f"  volumes    {figures['volumes_journaled']} of {figures['volumes_sent']} sent are in the journal "
-        f"({lost} lost); {figures['gaps']} gaps, {figures['rejected']} rejected, {figures['censored']} censored for "
-        "motion",
-        f"  decoding   {figures['verdict']}",
-        *[f"  {name:10} {_latency(latency[key])}" for name, key in (
-            ("embedding", "volume_to_embedding"), ("decision", "volume_to_decision"), ("sound", "volume_to_sound"))],
-        f"  music      {figures['switches']} cues, {figures['underruns']} underruns, sink {figures['sink']!r}: "
-        f"{figures['played_wav']}",
-    ]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
-
-
-def _latency(values: dict[str, Any]) -> str:
-    if not values["n"]:
-        return "no figures: nothing got that far before the end, or the bridge ran by another host's clock"
-    return (f"{values['p50']:.0f} ms median, {values['p99']:.0f} ms p99, {values['max']:.0f} ms at most after the "
-            f"volume was due (n = {values['n']})")
 
 
 def _one_sentence() -> AbstractContextManager[None]:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import innerear
 from realtime.bundle import write_bundle
+from realtime.console.figures import print_summary, write_figures
 from realtime.messages import EmbeddingSpace
 from tests import builders
 from tests.loopback import free_endpoint
@@ -176,3 +178,21 @@ def test_replaying_what_is_neither_session_nor_run_says_so(tmp_path: Path) -> No
     done = run("verify", tmp_path)
     assert done.returncode == 1
     assert "not a session folder" in done.stderr
+
+
+def test_figures_that_cannot_be_written_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        write_figures(tmp_path / "missing" / "figures.json", {"n": 1})
+    assert ended.value.exit_code == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_brackets_in_a_name_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    none = {"n": 0}
+    print_summary({
+        "session_dir": "runs/[b]old", "status": "complete", "reason": "", "volumes_sent": 3, "volumes_journaled": 3,
+        "gaps": 0, "rejected": 0, "censored": 0, "verdict": "no [red] claim", "switches": 0, "underruns": 0,
+        "sink": "wav", "played_wav": "x/[i].wav",
+        "latency_ms": {name: none for name in ("volume_to_embedding", "volume_to_decision", "volume_to_sound")}})
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in ("runs/[b]old (complete)", "no [red] claim", "x/[i].wav"))

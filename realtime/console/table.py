@@ -28,7 +28,7 @@ class SessionTable:
         if self._live is not None:
             self._live.start()
         else:
-            self._console.print(_PLAIN_HEAD, highlight=False, soft_wrap=True)
+            self._console.print(_PLAIN_HEAD, highlight=False, markup=False, soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,15 +40,15 @@ class SessionTable:
         if topic == "step":
             self._rows.append(payload)
             if self._live is None:
-                self._console.print(plain_row(payload), highlight=False, soft_wrap=True)
+                self._console.print(plain_row(payload), highlight=False, markup=False, soft_wrap=True)
         elif topic == "state":
             self._headline = headline(payload)
             if self._live is None:
-                self._console.print(f"-- {self._headline}", highlight=False, soft_wrap=True)
+                self._console.print(f"-- {self._headline}", highlight=False, markup=False, soft_wrap=True)
         elif topic == "alarm":
             self._alarms.append(str(payload.get("text", "")))
             if self._live is None:
-                self._console.print(f"!! {self._alarms[-1]}", highlight=False, soft_wrap=True)
+                self._console.print(f"!! {self._alarms[-1]}", highlight=False, markup=False, soft_wrap=True)
         if self._live is not None:
             self._live.update(self._picture(), refresh=True)
 

@@ -1,10 +1,11 @@
 """`innerear bench`: speed against peers on this machine, as tables and JSON."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from realtime.console.figures import write_figures
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True,
                   help="Measure speed against peers on this machine; without a name, everything.")
@@ -28,8 +29,7 @@ def preprocessing(json_file: JsonOption = None,
 
     report = measure(volumes, peer_volumes)
     show(report)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_figures(json_file, report)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""A session's figures: printed for people, written for programs."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from realtime.atomic import write_json
+from scanner_bridge.complaints import fail
+
+
+def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write the figures that a command was asked for with --json; a place that cannot be written ends the command."""
+    if path is None:
+        return
+    try:
+        write_json(path, figures)
+    except OSError as exc:
+        fail(f"the figures cannot be written to {path} ({exc.strerror}); name a file in a folder that exists")
+
+
+def print_summary(figures: dict[str, Any]) -> None:
+    """The session's figures for people."""
+    latency = figures["latency_ms"]
+    lost = (figures["volumes_sent"] or 0) - figures["volumes_journaled"]
+    how = f"{figures['status']}: {figures['reason']}" if figures["reason"] else figures["status"]
+    lines = [
+        Text.assemble((f"Session {figures['session_dir']}", "bold"), f" ({how})"),
+        f"  volumes    {figures['volumes_journaled']} of {figures['volumes_sent']} sent are in the journal "
+        f"({lost} lost); {figures['gaps']} gaps, {figures['rejected']} rejected, {figures['censored']} censored for "
+        "motion",
+        f"  decoding   {figures['verdict']}",
+        *[f"  {name:10} {_latency(latency[key])}" for name, key in (
+            ("embedding", "volume_to_embedding"), ("decision", "volume_to_decision"), ("sound", "volume_to_sound"))],
+        f"  music      {figures['switches']} cues, {figures['underruns']} underruns, sink {figures['sink']!r}: "
+        f"{figures['played_wav']}",
+    ]
+    for line in lines:
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _latency(values: dict[str, Any]) -> str:
+    if not values["n"]:
+        return "no figures: nothing got that far before the end, or the bridge ran by another host's clock"
+    return (f"{values['p50']:.0f} ms median, {values['p99']:.0f} ms p99, {values['max']:.0f} ms at most after the "
+            f"volume was due (n = {values['n']})")
