@@ -9,7 +9,8 @@ from sklearn.linear_model import Ridge
 
 from offline_training.calibration import fit_posterior_scale, posterior_scales
 from offline_training.errors import FitError
-from offline_training.fit import FitSettings, Trials, choose_voxels, encoding_correlations, fit_ridge
+from offline_training.fit import FitSettings, Trials, fit_ridge
+from offline_training.voxels import choose_voxels, encoding_correlations
 
 DIM = 12
 SETTINGS = FitSettings(n_voxels=60, alphas=(1.0, 30.0, 1000.0, 30_000.0))
