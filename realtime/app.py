@@ -30,7 +30,7 @@ from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
 from realtime.session.kept import about_session, check_same, keep_copies, read_parts
 from realtime.session.lock import held
-from realtime.session.record import Document, DocumentLog, Record, read_documents
+from realtime.session.record import Document, DocumentLog, Record, is_finished
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.summary import Figures, summarise
 from scanner_bridge.keys import ServerKeys, load_server_keys
@@ -91,7 +91,7 @@ def _attempt(found: list[str], action: Callable[[], T]) -> T | None:
 
 
 def _check_folder(folder: SessionFolder) -> None:
-    if folder.summary.exists() and any(document["doc"] == "stop" for document in read_documents(folder.record)):
+    if folder.summary.exists() and is_finished(folder.record):
         raise SessionError(f"session {folder.path} is finished; choose another folder for a new one "
                            f"(--session), or look at it with: innerear report {folder.path}")
 

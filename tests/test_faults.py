@@ -147,16 +147,20 @@ def test_a_live_program_stopped_for_three_seconds_loses_nothing(room: Room) -> N
     room.verify()
 
 
-def test_a_session_killed_after_its_last_document_is_finished_by_starting_it_again(room: Room) -> None:
+@pytest.mark.parametrize("damage", [False, True], ids=["whole record", "record with a page of zeros"])
+def test_a_session_killed_before_its_summary_is_finished_by_starting_it_again(room: Room, damage: bool) -> None:
     with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
         scanner.end()
         finish(process)
     record = SessionFolder(room.session).record.read_bytes()
     SessionFolder(room.session).summary.unlink()  # as it lies on the disk between the two writes
+    if damage:
+        SessionFolder(room.session).record.write_bytes(record[:4096] + bytes(4096) + record[8192:])
     with live(room) as process:
         finish(process)
     assert SessionFolder(room.session).record.read_bytes() == record
     assert room.summary()["status"] == "complete"
+    room.verify()
 
 
 # what comes over the wire -------------------------------------------------------------------
@@ -233,8 +237,9 @@ def test_bit_flips_and_truncation_on_the_wire_reject_one_volume_each(room: Room)
     envelopes = [Envelope(Kind.DATA, nonce, seq).to_bytes() for seq in range(len(messages))]
     stream = [[envelopes[seq], *frames] for seq, whole in enumerate(messages)
               for frames in ([damaged[seq]] * 4 if seq in damaged else [whole])]  # three requests, then as it came
+    room.settings = "[playback]\ntail_s = 2.0\n"
     with live(room) as process:
-        dealer_sends(room.endpoint, *stream)
+        dealer_sends(room.endpoint, *stream, stream[-1])  # whose acknowledgement was lost: it is answered again
         finish(process)
     assert [step["status"] for step in room.steps()] == [
         "SETTLING", "SETTLING", "OK", "REJECTED", "OK", "REJECTED", "OK", "REJECTED"]
@@ -446,6 +451,7 @@ def test_all_decisions_wait_for_the_operators_start_where_that_is_asked_for(watc
     room, operator = watched
     room.settings = "wait_for_start = true\n" + room.settings
     with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
+        operator.await_alarm('all decisions wait for the command "start"')
         scanner.scan(12)
         until(lambda: len(room.steps()) == 12, "twelve volumes are decided")
         operator.command("start")

@@ -67,6 +67,11 @@ class LiveCore:
         return self._next_index
 
     @property
+    def waits_for_start(self) -> bool:
+        """Whether decisions are held until the operator's `start`."""
+        return self._waiting
+
+    @property
     def playing(self) -> str:
         """Clip id of what plays by the core's decision; "" for silence."""
         row = self._selection.playing
@@ -210,6 +215,8 @@ class LiveCore:
             "doc": "step", "volume": percept.volume_index, "status": percept.status, "reason": percept.reason,
             "fd_mm": None if result is None else float(result.framewise_displacement_mm),
             "motion": None if result is None else [float(value) for value in result.motion.ravel()],
+            "dvars_percent": None if result is None else result.dvars_percent,
+            "tsnr": None if result is None else result.tsnr,
             "trial": -1 if evidence is None else evidence.trial,
             "n": 0 if evidence is None else evidence.n_volumes,
             "embedding": None if belief is None or evidence is None else encode_vector(evidence.embedding),

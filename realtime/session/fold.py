@@ -63,6 +63,13 @@ class SessionFold:
         self._early: list[EventEntry] = []
         self._notes: list[str] = []
 
+    @property
+    def waits_for_start(self) -> bool:
+        """Whether decisions are, or will be, held until the operator's `start`."""
+        if self.core is not None:
+            return self.core.waits_for_start
+        return self._parts.wait_for_start and all(entry.name != "start" for entry in self._early)
+
     def take_notes(self) -> tuple[str, ...]:
         """What the operator should hear of, since the last call: messages that were kept and not used."""
         notes, self._notes = tuple(self._notes), []

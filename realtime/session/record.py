@@ -46,6 +46,25 @@ def record_lines(path: Path) -> list[bytes]:
     return [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the record's last document is there."""
+    return _ends(record_lines(path))
+
+
+def _ends(lines: list[bytes]) -> bool:
+    return bool(lines) and lines[-1].startswith(b'{"doc":"stop"')
+
+
+def _readable(lines: list[bytes]) -> list[bytes]:
+    """The lines before the first that a power cut left as something else; the rest follows from the journal again."""
+    for place, line in enumerate(lines):
+        try:
+            json.loads(line)
+        except ValueError:
+            return lines[:place]
+    return lines
+
+
 class DocumentLog:
     """Append-only file of documents; used as it is for timing, where a repeated line is harmless.
 
@@ -70,7 +89,7 @@ class DocumentLog:
         self.trouble = ""
         self._waiting = b""
         try:
-            self._lines = record_lines(path)
+            self._lines = _readable(record_lines(path))
             self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
             self._file.truncate(sum(len(line) for line in self._lines))
             self._file.seek(0, os.SEEK_END)
@@ -105,7 +124,7 @@ class Record(DocumentLog):
     @property
     def ended(self) -> bool:
         """Whether its last document was already there when it was opened."""
-        return bool(self._lines) and json.loads(self._lines[-1])["doc"] == "stop"
+        return _ends(self._lines)
 
     @property
     def resumed(self) -> bool:

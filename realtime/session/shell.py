@@ -105,6 +105,8 @@ class LiveSession:
         try:
             self.publish_state("resumed" if self.fold.core is not None else "armed")
             self._last_volume_s = self._now_s()
+            if self.fold.waits_for_start:
+                self._alarm('all decisions wait for the command "start"')
             if self.fold.end is not None:
                 self._ended.set()
             await asyncio.wait([ended, *running], return_when=asyncio.FIRST_COMPLETED)
