@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 
 from offline_training import report_figures as figures
+from offline_training.report_motion import motion
 from offline_training.session_view import HeardTrial, SessionView, read_session
 from realtime.atomic import write_bytes
 from realtime.errors import PlaybackError
@@ -157,7 +158,8 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
     parts.append(_identification(view, colours))
     censor = view.bundle.manifest.preprocessing.censor_fd_mm if view.bundle else None
     parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read.",
-                      figures.motion(view, censor), "Shift, turn and framewise displacement over time"))
+                      motion(view, censor),
+                      "Shift, turn, framewise displacement and DVARS over time"))
     if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
                           "so that waiting in a queue counts.", figures.latency(view),

@@ -45,7 +45,7 @@ def style() -> Any:
 
 def timeline(view: SessionView, colours: dict[str, str]) -> str:
     """What was heard over what was decoded over what was played, and how sure the decoder was."""
-    figure = _figure(4.6)
+    figure = blank_figure(4.6)
     strips, sure = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1.0])
     steps, tr_s = view.steps, view.tr_s
     ends_s = np.asarray((steps.volume + 1) * tr_s, np.float64)
@@ -66,56 +66,13 @@ def timeline(view: SessionView, colours: dict[str, str]) -> str:
     sure.step(ends_s, steps.confidence, where="post", color=ACCENT, linewidth=1.6, label="best clip")
     sure.set(ylim=(0, 1.02), ylabel="posterior", xlabel="time in the run (s)", title="Confidence")
     sure.legend(loc="upper left", frameon=False, ncols=2, bbox_to_anchor=(0.75, 1.22))
-    sure.set_xlim(0, _length_s(view))
-    return _svg(figure)
-
-
-def motion(view: SessionView, censor_fd_mm: float | None) -> str:
-    """Framewise displacement with unusable volumes, translation and rotation of the head's centre."""
-    figure = _figure(4.4)
-    shifted, turned, moved = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 1.2])
-    steps, times_s = view.steps, view.steps.volume * view.tr_s
-    pose = head_motion(steps.motion, _head_centre(view))
-    for k, (name, colour) in enumerate(zip("xyz", (ACCENT, "#117733", WARN), strict=True)):
-        shifted.plot(times_s, pose[:, k], color=colour, linewidth=1.3, label=name)
-        turned.plot(times_s, pose[:, 3 + k], color=colour, linewidth=1.3)
-    shifted.set(ylabel="shift (mm)", title="Head position against the training reference")
-    shifted.legend(loc="lower right", frameon=False, ncols=3, bbox_to_anchor=(1.0, 0.98), borderaxespad=0.1)
-    turned.set(ylabel="turn (°)")
-    moved.fill_between(times_s, steps.displacement_mm, step="mid", color="#88CCEE", linewidth=0)
-    moved.step(times_s, steps.displacement_mm, where="mid", color=ACCENT, linewidth=1.0)
-    top = float(np.nanmax(steps.displacement_mm, initial=0.1))
-    if censor_fd_mm is not None:
-        moved.axhline(censor_fd_mm, color=WARN, linestyle="--", linewidth=1.2)
-        moved.text(times_s[-1] if len(times_s) else 1, censor_fd_mm, "not used above ", color="#882255", va="bottom",
-                   ha="right", fontsize=9)
-        top = max(top, censor_fd_mm)
-    marks = {"CENSORED": ("v", "censored: moved"), "GAP": ("x", "never came"), "REJECTED": ("s", "unusable")}
-    for status, (marker, label) in marks.items():
-        where = np.array([one == status for one in steps.status])
-        if where.any():
-            moved.scatter(times_s[where], np.full(where.sum(), 1.12 * top), marker=marker, color="#882255", s=26,
-                          label=label, zorder=3, linewidths=1.4)
-    if moved.get_legend_handles_labels()[0]:
-        moved.legend(loc="lower right", frameon=False, ncols=3, bbox_to_anchor=(1.0, 0.98), borderaxespad=0.1)
-    moved.set(ylim=(0, 1.3 * top), ylabel="moved (mm)", xlabel="time in the run (s)")
-    moved.set_xlim(0, _length_s(view))
-    figure.align_ylabels()
-    return _svg(figure)
-
-
-def head_motion(matrices: Floats, centre_mm: Floats) -> Floats:
-    """Shift of the head's centre in mm and turn about x, y, z in degrees, (n, 6), from (n, 4, 4) matrices."""
-    shift = np.einsum("nij,j->ni", matrices[:, :3, :3], centre_mm) + matrices[:, :3, 3] - centre_mm
-    r = matrices[:, :3, :3]
-    angles = np.stack([np.arctan2(r[:, 2, 1], r[:, 2, 2]), -np.arcsin(np.clip(r[:, 2, 0], -1, 1)),
-                       np.arctan2(r[:, 1, 0], r[:, 0, 0])], axis=1)
-    return np.concatenate([shift, np.degrees(angles)], axis=1)
+    sure.set_xlim(0, length_s(view))
+    return as_svg(figure)
 
 
 def latency(view: SessionView) -> str:
     """Time from a volume's scheduled end to its decision: over the run, and its distribution."""
-    figure = _figure(3.0)
+    figure = blank_figure(3.0)
     over, spread = figure.subplots(1, 2, width_ratios=[1.1, 1])
     lags = view.latency
     over.plot(lags.volume * view.tr_s, lags.decision_ms, ".", color=ACCENT, markersize=4.5)
@@ -135,13 +92,13 @@ def latency(view: SessionView) -> str:
                title="Latency distribution")
     spread.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     spread.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def identification(per_trial: Sequence[float | None], trials: Sequence[HeardTrial], mean: float, chance_p50: float,
                    chance_p95: float, colours: dict[str, str]) -> str:
     """Share of rival clips beaten in each trial, and the mean beside its chance band."""
-    figure = _figure(3.1)
+    figure = blank_figure(3.1)
     single, whole = figure.subplots(1, 2, width_ratios=[4.4, 1], sharey=True)
     places = np.arange(len(trials))
     scores = np.array([np.nan if score is None else score for score in per_trial], np.float64)
@@ -160,12 +117,12 @@ def identification(per_trial: Sequence[float | None], trials: Sequence[HeardTria
     whole.text(0.16, mean, f"{mean:.2f}", va="center", fontweight="bold")
     whole.set(xlim=(-0.5, 0.6), xticks=[], title="Mean")
     whole.spines["bottom"].set_visible(False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def spectrogram(recording: Recording, cues: Sequence[SoundingCue], genres: dict[str, str]) -> str:
     """Log-frequency spectrogram of what was played, a line where each cue began."""
-    figure = _figure(3.0)
+    figure = blank_figure(3.0)
     axes = figure.subplots()
     levels_db, bands_hz, length_s = log_spectrogram(recording)
     axes.imshow(levels_db, origin="lower", aspect="auto", cmap="magma", vmin=-70, vmax=0,
@@ -217,7 +174,7 @@ def slices(bundle: Bundle) -> str:
     bright, sizes_mm = float(np.percentile(reference, 99.5)), np.linalg.norm(bundle.affine[:3, :3], axis=0)
     n_rows = 1 + (len(shown) > 4)
     tall = float(sizes_mm[1] * (y1 - y0) / (sizes_mm[0] * (x1 - x0)))
-    figure = _figure(n_rows * (min(tall, 1.4) * WIDTH_IN / 4 + 0.1))
+    figure = blank_figure(n_rows * (min(tall, 1.4) * WIDTH_IN / 4 + 0.1))
     for k, z in enumerate(shown, start=1):
         axes = figure.add_subplot(n_rows, 4, k)
         axes.set_axis_off()
@@ -229,7 +186,8 @@ def slices(bundle: Bundle) -> str:
     return _png(figure)
 
 
-def _figure(height_in: float) -> Figure:
+def blank_figure(height_in: float) -> Figure:
+    """A figure as wide as the report's column."""
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
@@ -274,24 +232,15 @@ def _ink_on(colour: str) -> str:
     return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.22 else INK
 
 
-def _length_s(view: SessionView) -> float:
+def length_s(view: SessionView) -> float:
+    """Where the time axis of a session's figures ends."""
     ends = [trial.onset_s + trial.duration_s for trial in view.trials]
     volumes = (int(view.steps.volume[-1]) + 2) * view.tr_s if len(view.steps.volume) else 1.0
     return max([volumes, *ends])
 
 
-def _head_centre(view: SessionView) -> Floats:
-    """Centre of the reference's bright voxels in mm; of the grid when there is no bundle."""
-    if view.bundle is None:
-        affine = np.array(view.start["run"]["affine"], np.float64).reshape(4, 4)
-        middle = (np.array(view.start["run"]["shape"]) - 1) / 2
-        return np.asarray(affine[:3, :3] @ middle + affine[:3, 3], np.float64)
-    reference = view.bundle.reference
-    bright = np.argwhere(reference > reference.mean()).mean(axis=0)
-    return np.asarray(view.bundle.affine[:3, :3] @ bright + view.bundle.affine[:3, 3], np.float64)
-
-
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """The figure as an image address for the page."""
     buffer = StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return _uri("svg+xml", buffer.getvalue().encode())

@@ -45,7 +45,7 @@ class Steps:
     volume, trial, n : int arrays of shape (n_steps,)
     status, genre, playing, best_clip : tuples of str
         `genre` is the decoded one, "" without evidence.
-    confidence, genre_confidence, displacement_mm : float64 arrays of shape (n_steps,)
+    confidence, genre_confidence, displacement_mm, dvars_percent, tsnr : float64 arrays of shape (n_steps,)
         NaN where there was none.
     motion : float64 array of shape (n_steps, 4, 4)
         Reference world to volume world; NaN for lost volumes.
@@ -61,6 +61,8 @@ class Steps:
     confidence: Floats
     genre_confidence: Floats
     displacement_mm: Floats
+    dvars_percent: Floats
+    tsnr: Floats
     motion: Floats
 
     @property
@@ -193,7 +195,7 @@ def _steps(rows: list[Document]) -> Steps:
         playing=tuple(row.get("playing") or "" for row in rows),
         best_clip=tuple(row["top"][0]["clip_id"] if row.get("top") else "" for row in rows),
         confidence=numbers("confidence"), genre_confidence=numbers("genre_confidence"),
-        displacement_mm=numbers("fd_mm"),
+        displacement_mm=numbers("fd_mm"), dvars_percent=numbers("dvars_percent"), tsnr=numbers("tsnr"),
         motion=np.array([row.get("motion") or nowhere for row in rows], np.float64).reshape(-1, 4, 4))
 
 

@@ -17,7 +17,8 @@ from offline_training.errors import DatasetError
 from offline_training.export import onnx_graph
 from offline_training.fit import LinearMap
 from offline_training.report import write_report
-from offline_training.report_figures import MUTED, genre_colours, head_motion, log_spectrogram
+from offline_training.report_figures import MUTED, genre_colours, log_spectrogram
+from offline_training.report_motion import head_motion
 from offline_training.session_view import read_session
 from realtime.bundle import Bundle, Manifest, write_bundle
 from realtime.decoding.evidence import Schedule
@@ -105,7 +106,9 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
             n_used += 1
         step: dict[str, Any] = {
             "doc": "step", "volume": volume, "status": status, "reason": f"volume {volume} never came" if lost else "",
-            "fd_mm": None if lost else fd, "motion": None if lost else moved(volume).ravel().tolist(), "trial": trial,
+            "fd_mm": None if lost else fd, "motion": None if lost else moved(volume).ravel().tolist(),
+            "dvars_percent": None if lost or not volume else (25.0 if volume < 4 else 1.5 + 2.0 * fd),
+            "tsnr": None if lost or volume < 14 else 82.0 - 0.1 * volume, "trial": trial,
             "n": n_used, "embedding": None, "top": [], "confidence": None, "genre": "", "genre_confidence": None,
             "playing": playing, "decision": "hold", "why": "no evidence yet"}
         due = 1000.0 + volume + 1

@@ -55,6 +55,16 @@ def test_a_missing_volume_is_a_gap_and_lowers_n() -> None:
     assert gap["embedding"] == steps[6].document["embedding"]
 
 
+def test_every_volume_that_came_says_how_good_it_is() -> None:
+    steps = [step.document for step in fold(core(), RUN[:7] + RUN[8:])]
+    assert steps[0]["dvars_percent"] is None
+    assert (steps[7]["dvars_percent"], steps[7]["tsnr"]) == (None, None)  # it never came
+    came = [step["dvars_percent"] for step in steps[1:] if step["status"] != "GAP"]
+    assert all(0.0 < value < 20.0 for value in came)
+    assert [step["tsnr"] is None for step in steps[:11]] == [True] * 11  # statistics of fewer than ten volumes
+    assert all(20.0 < step["tsnr"] < 500.0 for step in steps[14:])
+
+
 def test_a_late_volume_is_noted_and_not_fed() -> None:
     live = core()
     fold(live, RUN[:7] + RUN[8:10])
