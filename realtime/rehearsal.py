@@ -142,17 +142,18 @@ async def _both(live: asyncio.subprocess.Process, bridge: asyncio.subprocess.Pro
         await asyncio.wait_for(live.wait(), grace_s)
     if live.returncode != 0:
         failed = bridge if live.returncode is None else live
-        raise SessionError((await complaints[failed]).strip() or "the live program ended without a word")
+        raise SessionError(await complaints[failed] or "the live program ended without a word")
     await asyncio.wait_for(bridge.wait(), _BRIDGE_GRACE_S)
 
 
 async def _drain(process: asyncio.subprocess.Process) -> str:
+    """All that a process complains of; who passes it on says by whom."""
     assert process.stderr is not None
-    return (await process.stderr.read()).decode(errors="replace")
+    return (await process.stderr.read()).decode(errors="replace").strip().removeprefix("innerear: ")
 
 
 async def _complaint(process: asyncio.subprocess.Process, otherwise: str) -> str:
-    return (await _drain(process)).strip() or otherwise
+    return await _drain(process) or otherwise
 
 
 def _figures(plan: Rehearsal) -> Figures:
