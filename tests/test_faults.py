@@ -147,19 +147,19 @@ def test_a_live_program_stopped_for_three_seconds_loses_nothing(room: Room) -> N
     room.verify()
 
 
-@pytest.mark.parametrize("damage", [False, True], ids=["whole record", "record with a page of zeros"])
-def test_a_session_killed_before_its_summary_is_finished_by_starting_it_again(room: Room, damage: bool) -> None:
+def test_a_session_killed_before_its_summary_is_finished_by_starting_it_again(room: Room) -> None:
     with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
         scanner.end()
         finish(process)
-    record = SessionFolder(room.session).record.read_bytes()
-    SessionFolder(room.session).summary.unlink()  # as it lies on the disk between the two writes
-    if damage:
-        SessionFolder(room.session).record.write_bytes(record[:4096] + bytes(4096) + record[8192:])
-    with live(room) as process:
-        finish(process)
-    assert SessionFolder(room.session).record.read_bytes() == record
-    assert room.summary()["status"] == "complete"
+    folder = SessionFolder(room.session)
+    record = folder.record.read_bytes()
+    for left_behind in (record, record[:4096] + bytes(4096) + record[8192:]):  # as a power cut leaves pages
+        folder.record.write_bytes(left_behind)
+        folder.summary.unlink()
+        with live(room) as process:
+            finish(process)
+        assert folder.record.read_bytes() == record
+        assert room.summary()["status"] == "complete"
     room.verify()
 
 
@@ -169,6 +169,8 @@ def test_a_session_killed_before_its_summary_is_finished_by_starting_it_again(ro
 def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Room) -> None:
     with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
         run, nan = scanner.run, np.full(builders.SHAPE, np.nan)
+        every_type = [replace(volume, data=(volume.data // 16).astype(dtype), slope=16.0)
+                      for volume, dtype in zip(run[17:], WIRE_DTYPES, strict=True)]
         scanner.send(
             scanner.header, *run[:8],
             run[3],                                                            # again
@@ -181,7 +183,7 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
             replace(run[16], affine=np.zeros((4, 4))),
             replace(run[17], index=2**52),
             replace(run[17], run_id="another"),
-            *run[17:20],
+            *every_type,
             RunEnd("another", 3),
             RunEnd("run-1", 2**53 - 1),                                        # an absurd length invents no gaps
         )
@@ -189,24 +191,14 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
     statuses = {step["volume"]: step["status"] for step in room.steps()}
     assert {volume for volume, status in statuses.items() if status == "REJECTED"} == set(range(10, 17))
     assert [volume for volume, status in statuses.items() if status == "GAP"] == [8]
-    assert list(statuses) == list(range(20))
+    assert {statuses[volume] for volume in range(17, N_VOLUMES)} <= {"OK", "CENSORED"}
+    assert list(statuses) == list(range(N_VOLUMES))
     notes = " ".join(document["text"] for document in room.documents("note"))
     for words in ("volume 3 came twice; the second", "volume 3 came twice with different voxels",
                   "volume 8 came after later ones", f"volume {2**52} is", "run 'another' is not this session's"):
         assert words in notes
     figures = room.summary()
     assert (figures["gaps"], figures["duplicates"], figures["late"]) == (1, 1, 1)
-    room.verify()
-
-
-def test_every_voxel_type_of_the_wire_is_taken_in_the_middle_of_a_run(room: Room) -> None:
-    with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
-        small = [replace(volume, data=(volume.data // 16).astype(dtype), slope=16.0)
-                 for volume, dtype in zip(scanner.run[4:], WIRE_DTYPES, strict=False)]
-        scanner.send(scanner.header, *scanner.run[:4], *small, RunEnd("run-1", 4 + len(small)))
-        finish(process)
-    assert {step["status"] for step in room.steps()[4:]} <= {"OK", "CENSORED"}
-    assert len(room.steps()) == 4 + len(WIRE_DTYPES)
     room.verify()
 
 
