@@ -46,6 +46,8 @@ class RecordedRun:
         (nx, ny, nz).
     affine : float64 array of shape (4, 4)
         Voxel to mm.
+    slice_times_s : tuple of float or None
+        When each slice was acquired after the start of its volume, where the sidecar says it.
     """
 
     run_id: str
@@ -58,6 +60,7 @@ class RecordedRun:
     n_volumes: int
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
+    slice_times_s: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def read_run(bold: Path) -> RecordedRun:
     return RecordedRun(
         run_id=_run_id(bold), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
         bold=bold, events_path=events_path, events=events, tr_s=header.tr_s, n_volumes=header.n_volumes or 0,
-        shape=header.shape, affine=header.affine)
+        shape=header.shape, affine=header.affine, slice_times_s=header.slice_times_s)
 
 
 def read_volumes(run: RecordedRun) -> Iterator[Volume]:

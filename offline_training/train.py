@@ -51,7 +51,9 @@ class TrainSettings:
         Mask of where the decoder may look; the data set's own when left out, the whole brain when
         it has none.
     preprocessing : PreprocessorSettings
-        Its `tr_s` is replaced by the data set's.
+        Its `tr_s` is replaced by the data set's, and with `slice_timing` its slice times.
+    slice_timing : bool
+        Read every voxel as of its volume's start, by the slice times of the runs' sidecars.
     fit : FitSettings
     """
 
@@ -60,6 +62,7 @@ class TrainSettings:
     smallest_share: float = 0.5
     region: Path | None = None
     preprocessing: PreprocessorSettings = field(default_factory=PreprocessorSettings)
+    slice_timing: bool = False
     fit: FitSettings = field(default_factory=FitSettings)
 
 
@@ -168,6 +171,8 @@ def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, s
               progress: Progress | None) -> _Material:
     first = dataset.training[0]
     preprocessing = replace(settings.preprocessing, tr_s=first.tr_s)
+    if settings.slice_timing:
+        preprocessing = replace(preprocessing, slice_times_s=_slice_times(dataset))
     reference = make_reference(read_volumes(first), preprocessing)
     candidates = _candidates(reference, first, settings.region or dataset.region)
     frame = Frame(reference, first.affine, candidates, preprocessing)
@@ -192,6 +197,18 @@ def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, s
     targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
     trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs))
     return _Material(frame, sampled, schedules, tuple(kept), scale, trials)
+
+
+def _slice_times(dataset: Dataset) -> tuple[float, ...]:
+    """Slice times that all runs have in common."""
+    runs = (*dataset.training, *dataset.test)
+    stated = dataset.training[0].slice_times_s
+    unlike = [run.run_id for run in runs
+              if stated is None or run.slice_times_s is None or not np.allclose(run.slice_times_s, stated, atol=1e-3)]
+    if stated is None or unlike:
+        raise DatasetError(f"{len(unlike)} of {len(runs)} runs have no slice times or others than the first, the first "
+                           f"is {unlike[0]}; correct SliceTiming in the sidecars, or train without slice_timing")
+    return stated
 
 
 def _candidates(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:

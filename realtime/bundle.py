@@ -230,13 +230,13 @@ def check_space(bundle: Bundle, space: EmbeddingSpace, holder: str) -> None:
 def check_fits(bundle: Bundle, header: RunHeader) -> None:
     """Refuse a run this bundle was not made for; every mismatch is named at once.
 
-    The grid (shape and voxel size) and the repetition time must agree. Where the head lies
-    in the grid may differ: alignment finds that.
+    The grid (shape and voxel size) and the repetition time must agree, and the slice times where
+    both know them. Where the head lies in the grid may differ: alignment finds that.
 
     Raises
     ------
     BundleError
-        The run has another shape, voxel size or repetition time.
+        The run has another shape, voxel size, repetition time or other slice times.
     """
     problems = []
     if tuple(header.shape) != bundle.reference.shape:
@@ -248,6 +248,9 @@ def check_fits(bundle: Bundle, header: RunHeader) -> None:
     tr_s = bundle.manifest.preprocessing.tr_s
     if abs(header.tr_s - tr_s) > 0.01 * tr_s:
         problems.append(f"the run's TR is {header.tr_s:g} s, the bundle wants {tr_s:g} s")
+    stated, times_s = header.slice_times_s, bundle.manifest.preprocessing.slice_times_s
+    if stated is not None and times_s and not (len(stated) == len(times_s) and np.allclose(stated, times_s, atol=2e-3)):
+        problems.append("the run's slices are acquired at other times than the bundle's")
     if problems:
         raise BundleError(f"bundle {bundle.manifest.name!r} does not fit this run: {'; '.join(problems)}; use the "
                           "protocol the bundle was trained with, or train a bundle for this one")

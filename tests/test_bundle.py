@@ -143,3 +143,14 @@ def test_a_run_of_the_same_protocol_fits_wherever_the_head_lies() -> None:
 def test_a_run_of_another_protocol_is_refused_with_every_mismatch(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(BundleError, match=sentence):
         check_fits(bundle(), header(**changes))
+
+
+def test_slices_acquired_at_other_times_are_refused_where_the_bundle_uses_them() -> None:
+    times_s = tuple(k / 7 for k in range(7))
+    preprocessing = replace(bundle().manifest.preprocessing, slice_times_s=times_s)
+    made = replace(bundle(), manifest=replace(bundle().manifest, preprocessing=preprocessing))
+    check_fits(made, header())
+    check_fits(made, header(slice_times_s=times_s))
+    check_fits(bundle(), header(slice_times_s=times_s[::-1]))
+    with pytest.raises(BundleError, match="slices are acquired at other times"):
+        check_fits(made, header(slice_times_s=times_s[::-1]))

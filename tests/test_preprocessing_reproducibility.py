@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PHANTOM = make_phantom((18, 20, 12), (9.0, 9.0, 10.0))
 VOXELS = PHANTOM.head_voxels(60)
 SETTINGS = PreprocessorSettings(tr_s=1.0, drift_tau_s=8.0, settle_s=2.0, alignment_fwhm_mm=12.0, alignment_points=300)
-REGRESSION = replace(SETTINGS, drift="trend", nuisance_motion=24)
+EVERYTHING = replace(SETTINGS, drift="trend", nuisance_motion=24, smoothing_fwhm_mm=20.0,
+                     slice_times_s=tuple((k % 4) / 4 for k in range(12)))
 N_VOLUMES = 8
 RUN = [PHANTOM.volume(motion, 10.0, seed=t).astype(np.int16) for t, motion in enumerate(wandering(N_VOLUMES))]
 
@@ -53,7 +54,7 @@ def play(pre, volumes):
 
 def play_both(volumes):
     """Digests with the least and with the most that the settings can ask for."""
-    return play(make(), volumes) + play(make(REGRESSION), volumes)
+    return play(make(), volumes) + play(make(EVERYTHING), volumes)
 
 
 @st.composite
@@ -64,14 +65,14 @@ def runs(draw):
 
 
 @settings(deadline=None, max_examples=25)
-@given(runs(), runs(), runs(), st.sampled_from([SETTINGS, REGRESSION]))
+@given(runs(), runs(), runs(), st.sampled_from([SETTINGS, EVERYTHING]))
 def test_features_of_the_past_do_not_depend_on_the_future(past, future, other_future, chosen):
     one, other = play(make(chosen), past + future), play(make(chosen), past + other_future)
     assert one[: len(past)] == other[: len(past)]
 
 
 @settings(deadline=None, max_examples=25)
-@given(runs(), st.data(), st.sampled_from([SETTINGS, REGRESSION]))
+@given(runs(), st.data(), st.sampled_from([SETTINGS, EVERYTHING]))
 def test_a_restored_state_goes_on_bit_for_bit(run, data, chosen):
     cut = data.draw(st.integers(0, len(run)))
     pre = make(chosen)
@@ -92,12 +93,12 @@ def test_memory_order_type_and_byte_order_do_not_change_a_bit(store):
     stored = [store(volume) for volume in RUN]
     copies = [volume.copy() for volume in stored]
     assert play(make(), stored) == play(make(), RUN)
-    assert play(make(REGRESSION), stored) == play(make(REGRESSION), RUN)
+    assert play(make(EVERYTHING), stored) == play(make(EVERYTHING), RUN)
     for volume, copy in zip(stored, copies, strict=True):
         np.testing.assert_array_equal(volume, copy)
 
 
-@pytest.mark.parametrize("chosen", [SETTINGS, REGRESSION], ids=["mean", "regression"])
+@pytest.mark.parametrize("chosen", [SETTINGS, EVERYTHING], ids=["the least", "everything"])
 def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples(chosen):
     pre, scaler = make(chosen), CausalScaler(60, chosen, np.full(60, 0.01, np.float32))
     scored = 0
@@ -115,10 +116,10 @@ def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples(chosen)
 def test_no_kernel_is_compiled_after_the_warm_up():
     kernels = (gauss_newton, sample_voxels, filter_separable, spline_prefilter, repair, scale_samples, squared_change,
                regression_gains, learn_regressors, scale_residuals)
-    for chosen in (SETTINGS, REGRESSION):
+    for chosen in (SETTINGS, EVERYTHING):
         make(chosen).warm_up()
     compiled = [len(kernel.signatures) for kernel in kernels]
-    for chosen in (SETTINGS, REGRESSION):
+    for chosen in (SETTINGS, EVERYTHING):
         play(make(chosen), [RUN[0], RUN[1].astype(">f4"), None, np.zeros(PHANTOM.shape), *RUN[2:]])
     assert [len(kernel.signatures) for kernel in kernels] == compiled
     assert compiled == [1] * len(kernels)

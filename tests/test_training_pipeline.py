@@ -157,6 +157,31 @@ def test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(
     assert compared > 50
 
 
+def test_every_option_of_the_preprocessing_reaches_the_bundle_and_the_live_path(
+        dataset: Dataset, executor: Executor, tmp_path: Path) -> None:
+    times_s = tuple(round(0.8 * z / SHAPE[2], 3) for z in range(SHAPE[2]))
+    told = replace(dataset, training=tuple(replace(run, slice_times_s=times_s) for run in dataset.training),
+                   test=tuple(replace(run, slice_times_s=times_s) for run in dataset.test))
+    chosen = replace(PREPROCESSING, drift="trend", nuisance_motion=6, smoothing_fwhm_mm=5.0)
+    options = train(told, catalogue(), tmp_path / "b", executor,
+                    replace(SETTINGS, preprocessing=chosen, slice_timing=True))
+    assert options.bundle.manifest.preprocessing == replace(chosen, slice_times_s=times_s)
+    assert options.evaluation is not None
+    assert options.evaluation.identification_accuracy > 0.7
+    test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(options, told, tmp_path)
+
+
+def test_slice_timing_needs_the_same_slice_times_in_every_run(dataset: Dataset, executor: Executor,
+                                                              tmp_path: Path) -> None:
+    slicewise = replace(SETTINGS, slice_timing=True)
+    with pytest.raises(DatasetError, match="5 of 5 runs have no slice times or others than the first"):
+        train(dataset, catalogue(), tmp_path / "b", executor, slicewise)
+    first = replace(dataset.training[0], slice_times_s=(0.0,) * SHAPE[2])
+    one_knows = replace(dataset, training=(first, *dataset.training[1:]))
+    with pytest.raises(DatasetError, match=r"4 of 5 runs.*the first is sub-01_task-Training_run-02"):
+        train(one_knows, catalogue(), tmp_path / "b", executor, slicewise)
+
+
 def test_a_run_without_music_in_it_scores_inside_the_chance_band(
         trained: Trained, executor: Executor, tmp_path: Path) -> None:
     write_run(tmp_path, "task-Test_run-01", list(range(40, 50)), seed=5, gain=0.0)

@@ -16,6 +16,7 @@ from realtime.preprocessing.rigid import Pose, checked_affine, framewise_displac
 from realtime.preprocessing.sampling import VoxelSampler
 from realtime.preprocessing.scaling import CausalScaler
 from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing.slice_timing import acquired_after, at_volume_start
 from realtime.preprocessing.state import PreprocessorState
 
 _LARGEST_INTENSITY = 1e30   # beyond it, float32 sums of a few voxels may overflow
@@ -30,7 +31,8 @@ class PreprocessedVolume:
     features : float32 array of shape (n_voxels,)
         Z-scores; zeros while settling.
     samples : float32 array of shape (n_voxels,)
-        Motion-corrected intensities before drift removal, scanner units.
+        Motion-corrected intensities before drift removal, scanner units; with slice times, as of the
+        volume's start.
     motion : float64 array of shape (4, 4)
         Millimetres to millimetres: a point of the reference's world to the same tissue in this
         volume's world.
@@ -57,7 +59,7 @@ class PreprocessedVolume:
         `motion` as translations of the head's centre and turns, mm (`pose_parameters`).
     dvars_percent : float or None
         Root mean square change of the decoder's voxels since the last volume that came, in percent
-        of their mean intensity; None for the first.
+        of their mean intensity, before any slice timing; None for the first.
     tsnr : float or None
         Temporal signal-to-noise ratio of the decoder's voxels, median, over what the run's
         statistics stand for; None while they stand for too little.
@@ -115,9 +117,14 @@ class Preprocessor:
         self._feature_scale = None if feature_scale is None else np.array(feature_scale, np.float32)
         self._scaler = CausalScaler(len(self._voxels), settings, self._feature_scale)
         self._aligner = Aligner(self._reference, self._affine, settings)
-        self._sampler = VoxelSampler(self._affine, self._voxels)
+        self._sampler = VoxelSampler(self._affine, self._voxels, settings.smoothing_fwhm_mm)
         self._last: Alignment | None = None
         self._last_samples: NDArray[np.float32] | None = None
+        self._volumes_since = 0
+        self._slice_times_s = np.array(settings.slice_times_s)
+        if len(self._slice_times_s) not in (0, self._reference.shape[0]):
+            raise VolumeError(f"{len(self._slice_times_s)} slice times for {self._reference.shape[0]} slices; give one "
+                              "per slice, or none")
 
     def push(self, volume: NDArray[Any], affine: NDArray[Any] | None = None) -> PreprocessedVolume:
         """Features of the next volume.
@@ -162,19 +169,29 @@ class Preprocessor:
             self._last = found
         held = self._last
         motion = np.eye(4) if held is None else held.pose.motion(self._aligner.centre)
-        samples = self._sampler.sample_in_place(volume, affine, motion)
+        read = self._sampler.sample_in_place(volume, affine, motion)
+        samples = self._at_volume_start(read, affine, motion)
         censored = not found.trusted or n_repaired > 0 or displacement_mm > self._settings.censor_fd_mm
         settling = self._scaler.settling
         pose = pose_parameters(motion, self._aligner.centre)
         features = self._scaler.push(samples, censored, pose)
-        change = None if self._last_samples is None else dvars_percent(samples, self._last_samples)
-        self._last_samples = samples.copy()
+        change = None if self._last_samples is None else dvars_percent(read, self._last_samples)
+        self._last_samples, self._volumes_since = read.copy(), 0
         return PreprocessedVolume(
             features=features, samples=samples, motion=motion, framewise_displacement_mm=displacement_mm,
             censored=censored, ready=not settling and self._scaler.has_baseline,
             gain=1.0 if held is None else held.gain, iterations=found.iterations, converged=found.converged,
             trusted=found.trusted, repaired_voxels=n_repaired, pose=pose, dvars_percent=change,
             tsnr=self._scaler.tsnr)
+
+    def _at_volume_start(self, read: NDArray[np.float32], affine: NDArray[np.float64],
+                         motion: NDArray[np.float64]) -> NDArray[np.float32]:
+        """What was read, less the change since the volume's start where slice times are known."""
+        if self._last_samples is None or not len(self._slice_times_s):
+            return read
+        after_s = acquired_after(self._slice_times_s, self._sampler.transform(affine, motion), self._voxels)
+        apart_s = (self._volumes_since + 1) * self._settings.tr_s
+        return at_volume_start(read, self._last_samples, after_s, apart_s)
 
     def skip(self) -> None:
         """Let the time of one lost volume pass.
@@ -183,6 +200,7 @@ class Preprocessor:
         (`CausalScaler`); no value is made up.
         """
         self._scaler.skip()
+        self._volumes_since += 1
 
     def state(self) -> PreprocessorState:
         """Everything that decides what comes next, as copies."""
@@ -197,6 +215,7 @@ class Preprocessor:
             rotation=last.pose.rotation.copy(), position=last.pose.position.copy(), gain=last.gain,
             residual=last.residual, aligned=self._last is not None, mean=scaler.mean, spread=scaler.spread,
             count=scaler.count, elapsed=scaler.elapsed, last_samples=None if seen is None else seen.copy(),
+            volumes_since=self._volumes_since,
             regressor_mean=None if nuisance is None else nuisance.mean,
             regressor_cross=None if nuisance is None else nuisance.cross,
             voxel_cross=None if nuisance is None else nuisance.voxel_cross,
@@ -211,6 +230,7 @@ class Preprocessor:
             restored._last = Alignment(pose, state.gain, state.residual, 1.0, 0, True)
         restored._scaler = CausalScaler(len(state.voxels), state.settings, state.feature_scale, state.scaler())
         restored._last_samples = None if state.last_samples is None else state.last_samples.copy()
+        restored._volumes_since = state.volumes_since
         return restored
 
     def warm_up(self) -> None:

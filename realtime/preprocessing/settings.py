@@ -42,6 +42,11 @@ class PreprocessorSettings:
         time constant.
     nuisance_motion : {0, 6, 12, 24}
         Motion regressors removed from every voxel (`Nuisance`).
+    smoothing_fwhm_mm : float
+        Gaussian smoothing of what the decoder's voxels read; 0 for none.
+    slice_times_s : tuple of float
+        When each slice is acquired after the start of its volume, in order of the third axis: every
+        voxel is then read as of its volume's start (`at_volume_start`). Empty for no such shift.
 
     Raises
     ------
@@ -63,14 +68,19 @@ class PreprocessorSettings:
     repairable_fraction: float = 0.01
     drift: Literal["mean", "trend"] = "mean"
     nuisance_motion: int = 0
+    smoothing_fwhm_mm: float = 0.0
+    slice_times_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         lowest = {"settle_s": 0.0, "alignment_fwhm_mm": 0.0, "alignment_points": 100, "max_iterations": 1, "seed": 0,
-                  "repairable_fraction": 0.0}
+                  "repairable_fraction": 0.0, "smoothing_fwhm_mm": 0.0}
         choices = {"drift": ("mean", "trend"), "nuisance_motion": (0, 6, 12, 24)}
         problems = [f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(map(str, allowed))}"
                     for name, allowed in choices.items() if getattr(self, name) not in allowed]
-        for name in (field.name for field in fields(self) if field.name not in choices):
+        object.__setattr__(self, "slice_times_s", tuple(float(time_s) for time_s in self.slice_times_s))
+        problems += [f"slice_times_s holds {time_s!r}, wanted 0 to the TR" for time_s in self.slice_times_s
+                     if not 0.0 <= time_s <= self.tr_s][:1]
+        for name in (field.name for field in fields(self) if field.name not in {*choices, "slice_times_s"}):
             value = getattr(self, name)
             if name in lowest and not lowest[name] <= value < float("inf"):
                 problems.append(f"{name} is {value!r}, wanted at least {lowest[name]:g}")

@@ -46,7 +46,9 @@ class PreprocessorState:
     elapsed : int
         Volumes since the run's start, lost ones included.
     last_samples : float32 array of shape (n_voxels,) or None
-        Intensities of the last volume; None before the first.
+        Intensities of the last volume that came, before slice timing; None before the first.
+    volumes_since : int
+        Lost ones since then.
     regressor_mean, regressor_cross, voxel_cross, poses : float64 arrays or None
         Of `NuisanceState`; None without a regression.
     """
@@ -66,6 +68,7 @@ class PreprocessorState:
     count: float
     elapsed: int
     last_samples: NDArray[np.float32] | None
+    volumes_since: int
     regressor_mean: NDArray[np.float64] | None
     regressor_cross: NDArray[np.float64] | None
     voxel_cross: NDArray[np.float64] | None
