@@ -79,8 +79,8 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
           config: ConfigOption = None, json_file: JsonOption = None) -> None:
     """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
     from offline_training.runs import read_dataset  # noqa: PLC0415
-    from offline_training.train import TrainSettings  # noqa: PLC0415
     from offline_training.train import train as fit  # noqa: PLC0415
+    from offline_training.train_settings import TrainSettings  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 

@@ -13,7 +13,8 @@ from offline_training.report import write_report
 from offline_training.runs import read_dataset
 from offline_training.simulation.dataset import simulate_session
 from offline_training.simulation.settings import SimulationSettings
-from offline_training.train import TrainSettings, train
+from offline_training.train import train
+from offline_training.train_settings import TrainSettings
 from offline_training.workers import worker_processes
 from realtime.console.table import SessionTable
 from realtime.music.catalogue import read_catalogue

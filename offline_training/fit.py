@@ -168,7 +168,7 @@ def fit_ridge(trials: Trials, settings: FitSettings | None = None) -> RidgeFit:
         predictions[fold == k] = maps[k].predict(trials.features[fold == k])
     alphas = grid[np.argmin(single, axis=0)]
     return RidgeFit(_final(trials, fold, alphas, settings), alphas, {run: maps[fold_of_run[run]] for run in names},
-                    predictions, _identification(trials, predictions))
+                    predictions, within_runs(trials, predictions))
 
 
 def _held_out_errors(trials: Trials, fold: NDArray[np.intp], settings: FitSettings) -> tuple[Floats, Floats]:
@@ -187,7 +187,8 @@ def _held_out_errors(trials: Trials, fold: NDArray[np.intp], settings: FitSettin
     return single, pairs
 
 
-def _identification(trials: Trials, predictions: Floats) -> float:
+def within_runs(trials: Trials, predictions: Floats) -> float:
+    """Identification accuracy of `predictions` (n_trials, dim), rivals being the clips of the same run."""
     runs, clips = np.array(trials.run_ids), np.array(trials.clip_ids)
     inside = [runs == run for run in np.unique(runs)]
     per_trial = np.concatenate([identification_accuracy(predictions[rows], trials.targets[rows],

@@ -3,67 +3,24 @@
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.calibration import posterior_scales
-from offline_training.design import (
-    Frame,
-    RunSamples,
-    feature_scale,
-    last_means,
-    sample_runs,
-    schedule_of,
-    trial_means,
-    volume_counts,
-    with_voxels,
-)
+from offline_training.design import sample_runs, trial_means, with_voxels
 from offline_training.errors import DatasetError
 from offline_training.evaluate import Evaluation, evaluate
 from offline_training.export import Parity, export_bundle
-from offline_training.fit import FitSettings, RidgeFit, Trials, fit_ridge
+from offline_training.fit import RidgeFit, fit_ridge
+from offline_training.material import Material, choose_frame, make_material
 from offline_training.progress import Progress
-from offline_training.reference import brain_voxels, make_reference
-from offline_training.regions import read_region
-from offline_training.runs import Dataset, RecordedRun, read_volumes
+from offline_training.runs import Dataset, RecordedRun
+from offline_training.train_settings import TrainSettings
 from realtime.bundle import Bundle, Manifest, read_bundle, write_bundle
-from realtime.decoding.evidence import Schedule
 from realtime.music.catalogue import Catalogue
-from realtime.preprocessing import PreprocessorSettings
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How a bundle is made.
-
-    Attributes
-    ----------
-    lag_s : float
-        Haemodynamic lag, rounded to volumes; 4.5 s is 3 volumes at TR 1.5 s.
-    window_s : float
-        Stretch of a trial that carries its evidence; 0 takes the clips' median duration.
-    smallest_share : float
-        A training trial counts with at least this share of its window usable.
-    region : Path or None
-        Mask of where the decoder may look; the data set's own when left out, the whole brain when
-        it has none.
-    preprocessing : PreprocessorSettings
-        Its `tr_s` is replaced by the data set's, and with `slice_timing` its slice times.
-    slice_timing : bool
-        Read every voxel as of its volume's start, by the slice times of the runs' sidecars.
-    fit : FitSettings
-    """
-
-    lag_s: float = 4.5
-    window_s: float = 0.0
-    smallest_share: float = 0.5
-    region: Path | None = None
-    preprocessing: PreprocessorSettings = field(default_factory=PreprocessorSettings)
-    slice_timing: bool = False
-    fit: FitSettings = field(default_factory=FitSettings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +45,6 @@ class Trained:
     parity: Parity
     evaluation: Evaluation | None
     n_trials: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Material:
-    """Sampled training runs with their trials."""
-
-    frame: Frame
-    sampled: tuple[RunSamples, ...]
-    schedules: tuple[Schedule, ...]
-    kept: tuple[NDArray[np.intp], ...]
-    scale: NDArray[np.float32]
-    trials: Trials
 
 
 def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Executor,
@@ -134,7 +79,9 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
                            "the task of training runs without 'test'")
     check_clips((*dataset.training, *dataset.test), catalogue)
     with tempfile.TemporaryDirectory(prefix="innerear-train-") as scratch:
-        material = _material(dataset, catalogue, settings, Path(scratch), executor, progress)
+        frame = choose_frame(dataset, settings)
+        sampled = sample_runs(dataset.training, frame, Path(scratch), executor, progress)
+        material = make_material(frame, sampled, catalogue, settings)
         fit = fit_ridge(material.trials, settings.fit)
         scales = _scales(material, fit, catalogue)
         manifest = _manifest(folder.name, dataset, catalogue, material, scales, made_by)
@@ -167,62 +114,7 @@ def check_clips(runs: Sequence[RecordedRun], catalogue: Catalogue) -> None:
                            f"{missing[0]!r}; give the corpus that was heard with --catalogue")
 
 
-def _material(dataset: Dataset, catalogue: Catalogue, settings: TrainSettings, scratch: Path, executor: Executor,
-              progress: Progress | None) -> _Material:
-    first = dataset.training[0]
-    preprocessing = replace(settings.preprocessing, tr_s=first.tr_s)
-    if settings.slice_timing:
-        preprocessing = replace(preprocessing, slice_times_s=_slice_times(dataset))
-    reference = make_reference(read_volumes(first), preprocessing)
-    candidates = _candidates(reference, first, settings.region or dataset.region)
-    frame = Frame(reference, first.affine, candidates, preprocessing)
-    sampled = sample_runs(dataset.training, frame, scratch, executor, progress)
-    scale = feature_scale(sampled, preprocessing)
-    window_s = settings.window_s or float(np.median([event.duration_s for event in first.events]))
-    lag, window = round(settings.lag_s / first.tr_s), max(round(window_s / first.tr_s), 1)
-    schedules = tuple(schedule_of(run.events, first.tr_s, lag, window) for run in dataset.training)
-    kept, features, clips, runs = [], [], [], []
-    for run, schedule in zip(sampled, schedules, strict=True):
-        means = trial_means(run, frame, schedule, scale)
-        enough = volume_counts(means) >= settings.smallest_share * window
-        rows = np.array([t for t, event in enumerate(run.run.events)
-                         if event.clip_id and not event.is_dummy and enough[t]], np.intp)
-        kept.append(rows)
-        features.append(last_means(means)[rows])
-        clips += [run.run.events[t].clip_id for t in rows]
-        runs += [run.run.run_id] * len(rows)
-    if not clips:
-        raise DatasetError(f"no trial of {len(sampled)} training runs has half its window of usable volumes; look at "
-                           "the motion of the runs")
-    targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
-    trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs))
-    return _Material(frame, sampled, schedules, tuple(kept), scale, trials)
-
-
-def _slice_times(dataset: Dataset) -> tuple[float, ...]:
-    """Slice times that all runs have in common."""
-    runs = (*dataset.training, *dataset.test)
-    stated = dataset.training[0].slice_times_s
-    unlike = [run.run_id for run in runs
-              if stated is None or run.slice_times_s is None or not np.allclose(run.slice_times_s, stated, atol=1e-3)]
-    if stated is None or unlike:
-        raise DatasetError(f"{len(unlike)} of {len(runs)} runs have no slice times or others than the first, the first "
-                           f"is {unlike[0]}; correct SliceTiming in the sidecars, or train without slice_timing")
-    return stated
-
-
-def _candidates(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
-    """The brain's voxels, inside the region where there is one."""
-    brain = brain_voxels(reference)
-    if region is None:
-        return brain
-    inside: NDArray[np.int32] = brain[read_region(region, run.shape, run.affine)[tuple(brain.T)]]
-    if not len(inside):
-        raise DatasetError(f"region mask {region} lies outside the head of {run.run_id}; is it this person's?")
-    return inside
-
-
-def _scales(material: _Material, fit: RidgeFit, catalogue: Catalogue) -> tuple[float, ...]:
+def _scales(material: Material, fit: RidgeFit, catalogue: Catalogue) -> tuple[float, ...]:
     """Posterior scale per number of volumes, from out-of-fold predictions ranked as the live program ranks."""
     row_of = {clip.clip_id: row for row, clip in enumerate(catalogue.clips)}
     per_run, true_rows = [], []
@@ -239,7 +131,7 @@ def _scales(material: _Material, fit: RidgeFit, catalogue: Catalogue) -> tuple[f
     return posterior_scales(np.concatenate(per_run, axis=1), np.array(true_rows, np.intp))
 
 
-def _parity_rows(material: _Material, fit: RidgeFit) -> NDArray[np.float32]:
+def _parity_rows(material: Material, fit: RidgeFit) -> NDArray[np.float32]:
     """Rows of unfinished trials of the first run: real features that no fit has seen."""
     means = trial_means(material.sampled[0], material.frame, material.schedules[0], material.scale, fit.decoder.voxels)
     rows = means[:-1].reshape(-1, means.shape[2]) if len(means) > 1 else means[0]
@@ -247,7 +139,7 @@ def _parity_rows(material: _Material, fit: RidgeFit) -> NDArray[np.float32]:
     return there
 
 
-def _manifest(name: str, dataset: Dataset, catalogue: Catalogue, material: _Material, scales: tuple[float, ...],
+def _manifest(name: str, dataset: Dataset, catalogue: Catalogue, material: Material, scales: tuple[float, ...],
               made_by: str) -> Manifest:
     schedule = material.schedules[0]
     return Manifest(name=name, subject=f"sub-{dataset.subject}" if dataset.subject else "", space=catalogue.space,

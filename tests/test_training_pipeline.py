@@ -20,7 +20,8 @@ from offline_training.export import check_parity, export_bundle, untrained_bundl
 from offline_training.fit import FitSettings
 from offline_training.reference import brain_voxels, make_reference
 from offline_training.runs import Dataset, read_dataset, read_volumes
-from offline_training.train import Trained, TrainSettings, train
+from offline_training.train import Trained, train
+from offline_training.train_settings import TrainSettings
 from realtime.bundle import read_bundle
 from realtime.decoding.evidence import RunningMean
 from realtime.errors import SpaceMismatchError

@@ -10,8 +10,9 @@ from realtime.preprocessing.nuisance_kernels import learn_regressors, regression
 from realtime.preprocessing.settings import PreprocessorSettings
 
 _RADIUS_MM = 50.0           # turns count as the way of a point this far from the axis, as in framewise displacement
-_TREND_RIDGE = 1.0          # in volumes: the noise variance over the expected variance of a coefficient, here of
-_MOTION_RIDGE = 1.0         # the change per time constant, here per mm
+_TREND_RIDGE = 10.0         # In volumes: the noise variance over the expected variance of a coefficient, of the change
+_MOTION_RIDGE = 100.0       # per time constant and per mm. On simulated runs smaller ones cost accuracy: slow movement
+                            # and the slow part of the response resemble each other (docs/decisions/0008).
 
 
 @dataclass(frozen=True, eq=False)
