@@ -157,9 +157,9 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
                   "Strips of genres heard, decoded and played over time, with the posterior below")]
     parts.append(_identification(view, colours))
     censor = view.bundle.manifest.preprocessing.censor_fd_mm if view.bundle else None
-    parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read.",
-                      motion(view, censor),
-                      "Shift, turn, framewise displacement and DVARS over time"))
+    parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read. "
+                      "DVARS is how much the decoder's voxels changed since the volume before, relative to their mean.",
+                      motion(view, censor), "Shift, turn, framewise displacement and DVARS over time"))
     if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
                           "so that waiting in a queue counts.", figures.latency(view),

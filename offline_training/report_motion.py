@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from offline_training.report_figures import ACCENT, FAINT, WARN, as_svg, blank_figure, length_s
+from offline_training.report_figures import ACCENT, INK, WARN, as_svg, blank_figure, length_s
 from offline_training.session_view import SessionView
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ def _quality(view: SessionView, axes: Axes) -> None:
     last = steps.tsnr[np.isfinite(steps.tsnr)]
     if len(last):
         axes.text(1.0, 1.0, f"tSNR of the decoder's voxels at the end: {last[-1]:.0f}", transform=axes.transAxes,
-                  ha="right", va="bottom", fontsize=9, color=FAINT)
+                  ha="right", va="bottom", fontsize=9, color=INK)
 
 
 def head_motion(matrices: Floats, centre_mm: Floats) -> Floats:
