@@ -10,7 +10,7 @@ from rich.text import Text
 
 N_ROWS = 12
 _STYLES = {"OK": "green", "SETTLING": "dim", "CENSORED": "yellow", "GAP": "red", "REJECTED": "red"}
-_PLAIN_HEAD = (f"{'volume':>9} {'status':9}{'FD mm':>6} {'trial·n':>8}  {'decoded clip':24}{'p':>5}  "
+_PLAIN_HEAD = (f"{'volume':>9} {'status':9}{'FD mm':>6}{'DVARS':>6} {'trial·n':>8}  {'decoded clip':24}{'p':>5}  "
                f"{'decoded genre':14}{'p':>5}  {'playing':20}{'ms':>7}")
 
 
@@ -54,9 +54,9 @@ class SessionTable:
 
     def _picture(self) -> Group:
         table = Table(expand=True, box=None, pad_edge=False, header_style="bold")
-        for name, justify in (("volume", "right"), ("status", "left"), ("FD mm", "right"), ("trial·n", "right"),
-                              ("decoded clip", "left"), ("p", "right"), ("genre", "left"), ("p", "right"),
-                              ("playing", "left"), ("ms", "right")):
+        for name, justify in (("volume", "right"), ("status", "left"), ("FD mm", "right"), ("DVARS", "right"),
+                              ("trial·n", "right"), ("decoded clip", "left"), ("p", "right"), ("genre", "left"),
+                              ("p", "right"), ("playing", "left"), ("ms", "right")):
             table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
         for row in self._rows:
             table.add_row(*cells(row), style=_STYLES.get(str(row.get("status")), ""))
@@ -80,11 +80,12 @@ def headline(state: dict[str, Any]) -> str:
 
 
 def cells(step: dict[str, Any]) -> list[str]:
-    """One step as the table's ten cells."""
+    """One step as the table's eleven cells."""
     best = step["top"][0] if step.get("top") else None
     of = f"/{step['n_volumes']}" if step.get("n_volumes") else ""
     return [
         f"{step['volume'] + 1}{of}", str(step["status"]), _number(step.get("fd_mm"), "{:.2f}"),
+        _number(step.get("dvars_percent"), "{:.1f}%"),
         f"{step['trial'] + 1}·{step['n']}" if step["trial"] >= 0 else "",
         best["clip_id"] if best else "", _number(best and best["posterior"], "{:.2f}"),
         step.get("genre", ""), _number(step.get("genre_confidence"), "{:.2f}"),
@@ -94,8 +95,8 @@ def cells(step: dict[str, Any]) -> list[str]:
 
 def plain_row(step: dict[str, Any]) -> str:
     """One step as a line of text, under `_PLAIN_HEAD`."""
-    volume, status, fd, trial, clip, p_clip, genre, p_genre, playing, latency = cells(step)
-    return (f"{volume:>9} {status:9}{fd:>6} {trial:>8}  {clip:24}{p_clip:>5}  {genre:14}{p_genre:>5}  "
+    volume, status, fd, dvars, trial, clip, p_clip, genre, p_genre, playing, latency = cells(step)
+    return (f"{volume:>9} {status:9}{fd:>6}{dvars:>6} {trial:>8}  {clip:24}{p_clip:>5}  {genre:14}{p_genre:>5}  "
             f"{playing:20}{latency:>7}")
 
 
