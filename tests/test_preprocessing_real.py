@@ -75,3 +75,13 @@ def test_features_wait_for_the_run_to_settle_and_are_then_scores(steps):
     assert not any(step.ready or step.features.any() for step in steps[:6])
     scores = np.array([step.features for step in steps[20:]])
     assert 0.5 < scores.std() < 1.5
+
+
+def test_quality_of_every_volume_is_what_the_whole_run_gives_afterwards(steps):
+    aligned = np.array([step.samples for step in steps], float).T
+    dvars = 100 * np.sqrt((np.diff(aligned, axis=1) ** 2).mean(axis=0)) / aligned[:, :-1].mean(axis=0)
+    assert steps[0].dvars_percent is None
+    np.testing.assert_allclose([step.dvars_percent for step in steps[1:]], dvars, rtol=1e-6)
+    learnt = np.array([step.ready and not step.censored for step in steps])
+    kept = aligned[:, learnt]
+    assert steps[-1].tsnr == pytest.approx(np.median(kept.mean(axis=1) / kept.std(axis=1, ddof=1)), rel=0.01)
