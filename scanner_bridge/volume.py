@@ -17,7 +17,8 @@ class RunHeader:
     Attributes
     ----------
     run_id : str
-        Unique for every attempt at a run; a restarted scan is a new run.
+        Names the acquisition: a restarted scan has another, a restarted bridge sends the same, so that
+        what it sends again is known.
     shape : tuple of int
         (nx, ny, nz) of every volume.
     dtype : str

@@ -111,17 +111,36 @@ def test_a_killed_broker_changes_no_decision_and_is_told_all_when_it_is_back(roo
     room.verify()
 
 
-def test_a_bridge_that_was_killed_and_begins_anew_is_another_run_and_the_operator_hears_it(
+def test_a_bridge_that_was_killed_and_begins_anew_goes_on_with_the_same_run(room: Room) -> None:
+    serve = command("bridge", "serve", room.world.run, "--connect", room.endpoint)
+    with live(room) as process:
+        with running([*serve, "--speed", "5"]) as bridge:
+            until(room.plays, "music plays")
+            bridge.kill()
+        with running([*serve, "--unpaced"]) as bridge:  # sends everything again: what is known is dropped
+            finish(bridge)
+        finish(process)
+    assert room.steps() == room.undisturbed(N_VOLUMES)
+    summary = room.summary()
+    assert (summary["gaps"], summary["rejected"], summary["status"]) == (0, 0, "complete")
+    assert summary["duplicates"] > 0
+    assert summary["latency_ms"]["volume_to_decision"]["n"] == N_VOLUMES  # a repeated volume is no decision
+    room.verify()
+
+
+def test_another_run_in_the_middle_of_one_is_kept_not_used_and_the_operator_hears_it(
         watched: tuple[Room, Operator]) -> None:
     room, operator = watched
     room.settings += "[bridge]\nstale_after_volumes = 1\n"
-    serve = command("bridge", "serve", room.world.run, "--connect", room.endpoint, "--speed", "5")
+    other = room.world.run.with_name("other_bold.nii")
+    shutil.copy(room.world.run, other)
+    shutil.copy(room.world.run.with_name("run_bold.json"), other.with_name("other_bold.json"))
     with live(room) as process:
-        with running(serve) as bridge:
+        with running(command("bridge", "serve", room.world.run, "--connect", room.endpoint, "--speed", "5")) as bridge:
             until(room.plays, "music plays")
             bridge.kill()
         n_before = len(room.steps())
-        with running(serve):
+        with running(command("bridge", "serve", other, "--connect", room.endpoint, "--speed", "5")):
             operator.await_alarm("start another session for it")
             until(lambda: "stale" in room.events(), "volumes of another run are no sign of life: the music fades")
             process.send_signal(signal.SIGTERM)

@@ -213,13 +213,13 @@ class LiveSession:
         if header is None:
             return
         due_s = None
-        if volume is not None:
+        if volume is not None and outcome.steps:
             known = header.clock_id == self.wires.clock_id and np.isfinite(volume.due_s)
             due_s = float(volume.due_s) if known else None
             self.wires.timing.append({
                 "volume": volume.index, "due_s": due_s, "received_s": received.received_s,
                 "journaled_s": stamps.journaled_s, "embedded_s": stamps.embedded_s, "decided_s": stamps.decided_s,
-                "embedded": bool(outcome.steps) and outcome.steps[-1].posterior is not None})
+                "embedded": outcome.steps[-1].posterior is not None})
         latency_s = stamps.decided_s - (received.received_s if due_s is None else due_s)
         for step in outcome.steps:
             shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}

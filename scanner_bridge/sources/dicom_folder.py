@@ -64,7 +64,7 @@ class DicomFolderSource:
         """The run's header; waits up to `wait_s` for the first file while following. SourceError when none comes."""
         first = self._first()
         return RunHeader(
-            run_id=f"series-{first.series_number}",
+            run_id=first.run_id,
             shape=(first.data.shape[0], first.data.shape[1], first.data.shape[2]),
             dtype=first.data.dtype.newbyteorder("<").str,
             affine=first.affine,
@@ -209,7 +209,7 @@ class DicomFolderSource:
             data=volume.data,
             affine=volume.affine,
             tr_s=volume.tr_s,
-            run_id=f"series-{volume.series_number}",
+            run_id=volume.run_id,
             slope=volume.slope,
             inter=volume.inter,
         )

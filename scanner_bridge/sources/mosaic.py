@@ -6,6 +6,7 @@ nibabel's (`nibabel.nicom`, documented there under "dicom_mosaic"); TR, slice ti
 length come from the file's own headers (CSA: NumberOfImagesInMosaic, MosaicRefAcqTimes, lRepetitions).
 """
 
+import hashlib
 import re
 import warnings
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class MosaicVolume:
     n_volumes: int | None
     slope: float
     inter: float
+
+    @property
+    def run_id(self) -> str:
+        """The series under a name that tells repeated series apart and leads to no one: number, hash of its UID."""
+        return f"series-{self.series_number}-{hashlib.sha256(self.series_uid.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ everything downstream is measured from when the volume should have been there.
 
 import math
 import platform
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from scanner_bridge.errors import SourceError
@@ -29,18 +27,12 @@ def clock_id() -> str:
         return f"host-{platform.node()}"
 
 
-def new_run_id() -> str:
-    """A run id that no other attempt has: UTC time, for people, and eight random digits."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-
 def paced(
     source: VolumeSource,
     speed: float | None = 1.0,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    run_id: str | None = None,
 ) -> VolumeSource:
     """The same run, handed over in time.
 
@@ -53,13 +45,11 @@ def paced(
         moment: for a source that is itself live, or to go as fast as possible.
     clock, sleep : callable
         Monotonic seconds, and waiting for a number of them; `sleep` may raise to end the run.
-    run_id : str, optional
-        Names this attempt; a new id by default.
 
     Returns
     -------
     source : VolumeSource
-        Its header and volumes carry `run_id`, `clock_id`, `start_s` and `due_s`. The run starts
+        Its header carries `clock_id` and `start_s`, its volumes `due_s`. The run starts
         when `header` is first asked for.
 
     Raises
@@ -69,7 +59,7 @@ def paced(
     """
     if speed is not None and not 0 < speed < math.inf:
         raise SourceError(f"speed is a positive number, got {speed}: 1 is the scanner's own, 2 twice as fast")
-    return _PacedSource(source, speed, clock, sleep, run_id or new_run_id())
+    return _PacedSource(source, speed, clock, sleep)
 
 
 class _PacedSource:
@@ -81,21 +71,19 @@ class _PacedSource:
         speed: float | None,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
-        run_id: str,
     ) -> None:
         self._source = source
         self._speed = speed
         self._clock = clock
         self._sleep = sleep
-        self._run_id = run_id
         self._header: RunHeader | None = None
 
     @property
     def header(self) -> RunHeader:
-        """The source's header under this attempt's id; the first call starts the run."""
+        """The source's header with the time of the run's start; the first call is that start."""
         if self._header is None:
             header = self._source.header  # may wait for the first file: the clock is read after it
-            self._header = replace(header, run_id=self._run_id, clock_id=clock_id(), start_s=self._clock())
+            self._header = replace(header, clock_id=clock_id(), start_s=self._clock())
         return self._header
 
     def __iter__(self) -> Iterator[Volume]:
