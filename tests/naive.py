@@ -72,17 +72,27 @@ def cayley(a: Array) -> Array:
     return np.asarray(np.linalg.solve(np.eye(3) - cross, np.eye(3) + cross))
 
 
-def normal_equations(coefficients: Array, transform: Array, points: Array, template: Array, descent: Array,
-                     gain: float) -> tuple[Array, Array]:
-    """Right side (7,) and Hessian (7, 7) of the points that stay inside the grid."""
-    limits = np.array(coefficients.shape[::-1]) - 1
-    right, hessian = np.zeros(7), np.zeros((7, 7))
-    for point, value, row in zip(points, template, descent, strict=True):
+def robust_sums(coefficients: Array, transform: Array, points: Array, shading: Array, cutoff: float,
+                margin: Array) -> tuple[Array, Array, float]:
+    """Right side (10,), absolute residuals of the points inside and the sum of their weights."""
+    limits = np.array(coefficients.shape[::-1]) - 1 - margin
+    right, residuals, total = np.zeros(10), [], 0.0
+    for row in points.astype(np.float64):
+        point, value, gradient = row[:3], row[3], row[4:7]
         place = transform[:, :3] @ point + transform[:, 3]
-        if (place >= 0).all() and (place <= limits).all():
-            right += row * (spline_value(coefficients, *place) / gain - value)
-            hessian += np.outer(row, row)
-    return right, hessian
+        if (place >= margin).all() and (place < limits).all():
+            model = value * (shading[0] + shading[1:] @ point)
+            residual = spline_value(coefficients, *place) - model
+            residuals.append(abs(residual))
+            weight = max(1.0 - (residual / cutoff) ** 2, 0.0) ** 2 if cutoff else 1.0
+            total += weight
+            right += weight * residual * steepest_descent(point, value, gradient)
+    return right, np.array(residuals), total
+
+
+def steepest_descent(point: Array, value: float, gradient: Array) -> Array:
+    """Derivative of the model by translation, rotation and the four terms of the shading, (10,)."""
+    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point])
 
 
 def register(reference: Array, volume: Array, affine: Array, start: Array | None = None) -> Array:

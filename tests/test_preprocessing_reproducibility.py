@@ -16,10 +16,6 @@ from numpy._core import _multiarray_umath
 
 from realtime.errors import VolumeError
 from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings, PreprocessorState
-from realtime.preprocessing.alignment_kernels import gauss_newton, sample_voxels
-from realtime.preprocessing.filter_kernels import filter_separable, spline_prefilter
-from realtime.preprocessing.kernels import repair, scale_samples, squared_change
-from realtime.preprocessing.nuisance_kernels import learn_regressors, regression_gains, scale_residuals
 from tests.preprocessing_phantom import make_phantom, wandering
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,18 +107,6 @@ def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples(chosen)
         np.testing.assert_array_equal(scaler.push(step.samples, step.censored, step.pose), step.features)
         scored += bool(step.features.any())
     assert scored > N_VOLUMES
-
-
-def test_no_kernel_is_compiled_after_the_warm_up():
-    kernels = (gauss_newton, sample_voxels, filter_separable, spline_prefilter, repair, scale_samples, squared_change,
-               regression_gains, learn_regressors, scale_residuals)
-    for chosen in (SETTINGS, EVERYTHING):
-        make(chosen).warm_up()
-    compiled = [len(kernel.signatures) for kernel in kernels]
-    for chosen in (SETTINGS, EVERYTHING):
-        play(make(chosen), [RUN[0], RUN[1].astype(">f4"), None, np.zeros(PHANTOM.shape), *RUN[2:]])
-    assert [len(kernel.signatures) for kernel in kernels] == compiled
-    assert compiled == [1] * len(kernels)
 
 
 def test_the_warm_up_changes_nothing():

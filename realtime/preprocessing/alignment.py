@@ -1,24 +1,27 @@
 """Rigid alignment of each volume to the reference: inverse-compositional Gauss-Newton at jittered points."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.alignment_kernels import gauss_newton, hessian, spline_gradients
-from realtime.preprocessing.filters import SmoothingFilter, smoothing_filter
+from realtime.preprocessing.alignment_kernels import robust_sums
 from realtime.preprocessing.kernels import centre_of_mass, mean_intensity
-from realtime.preprocessing.rigid import Pose, apply, inverse_affine, product, voxel_sizes
+from realtime.preprocessing.rigid import Pose, apply, inverse_affine, product
+from realtime.preprocessing.rigid_kernels import gauss_newton_step, place_points
 from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing.template import Template, make_template
 
-_TAP_TOLERANCE = 1e-4       # the reference is filtered by the same taps, so cutting them costs no accuracy
-_STRONG_GRADIENT = 0.7      # points come from the 30 % of voxels with the steepest reference
-_BORDER = 2                 # voxels: nearer the edge, smoothing sees mirrored tissue that does not move with the
-                            # head (disagreement with a full registration of a real run: 0.019 mm, with 2: 0.010)
-_FLAT = 1e-4                # of the largest squared gradient: an empty, masked background has no points
-_FEWEST_VOXELS = 50
 _COARSE_FACTOR = 3.0        # smoothing of the coarse level, in units of the fine one
+_N_BINS = 2048
+_BIN = 1.0 / 512.0          # of the reference's spread: residuals up to four times the spread are told apart
+_SIGMA_PER_MEDIAN = 1.4826  # of absolute normal deviates
+_TUKEY = 6.0                # standard deviations; 4.7 is usual, and costs more in quiet runs than it saves in bad ones
+_SLOW = 15.0                # in units of stop_mm: below it, all points are used
+_STEADY_GAIN = 1e-3
+_FEWEST_INSIDE = 0.25
 _TRUSTED_RESIDUAL = 0.5     # an alignment must explain half of the reference's variance at the points
 _TRUSTED_INSIDE = 0.5       # and keep half of the points inside the grid
 _SUSPECT_GROWTH = 2.0       # a residual this much above the last trusted one asks for a second opinion,
@@ -36,7 +39,8 @@ class Alignment:
     gain : float
         Volume / reference intensity.
     residual : float
-        Sum of squared residuals as a fraction of the reference's variance at the points.
+        Squared robust SD of the residuals (1.4826 times their median size), as a fraction of the
+        reference's variance at the points.
     inside : float
         Fraction of the points inside the volume's grid.
     iterations : int
@@ -61,18 +65,6 @@ class Alignment:
     def rank(self) -> tuple[bool, bool, float]:
         """Sorts alignments, best first: trusted, converged, small residual."""
         return (not self.trusted, not self.converged, self.residual)
-
-
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """The reference at one smoothing, with all that does not change from volume to volume."""
-
-    smoothing: SmoothingFilter
-    points: NDArray[np.float64]
-    template: NDArray[np.float64]
-    descent: NDArray[np.float32]
-    hessian: NDArray[np.float64]
-    radius_mm: float
 
 
 class Aligner:
@@ -105,15 +97,17 @@ class Aligner:
         if centre_voxel is None:
             raise VolumeError("the reference is constant: nothing to align to; pass a mean image of the run")
         self.centre: NDArray[np.float64] = apply(affine[:3, :3], centre_voxel) + affine[:3, 3]
+        # kept between volumes: the pages of fresh arrays of this size cost a third of the filter's time
+        self._scratch, self._smoothed = np.empty_like(reference), np.empty_like(reference)
         fwhm_mm = settings.alignment_fwhm_mm
-        self._fine = self._level(reference, fwhm_mm)
-        self._coarse = self._level(reference, _COARSE_FACTOR * fwhm_mm)
+        self._fine = make_template(reference, affine, self.centre, fwhm_mm, settings)
+        self._coarse = make_template(reference, affine, self.centre, _COARSE_FACTOR * fwhm_mm, settings)
 
     def align(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
               last: Alignment | None) -> Alignment:
         """Estimate the pose of a finite volume of shape (nz, ny, nx), starting from the last trusted alignment."""
         to_voxel = np.ascontiguousarray(inverse_affine(affine)[:3])
-        coefficients = self._fine.smoothing.apply(volume)
+        coefficients = self._fine.smoothing.apply(volume, self._scratch, self._smoothed)
         warm = None
         if last is not None:
             warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain)
@@ -128,7 +122,7 @@ class Aligner:
 
     def _from_afar(self, volume: NDArray[np.float32], affine: NDArray[np.float64], to_voxel: NDArray[np.float64],
                    coefficients: NDArray[np.float32]) -> Alignment:
-        coarse = self._coarse.smoothing.apply(volume)
+        coarse = self._coarse.smoothing.apply(volume, self._scratch)
         tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0) for pose in self._starts(volume, affine)]
         best = min(tried, key=lambda alignment: alignment.rank)
         if not best.gain > 0.0:
@@ -149,35 +143,44 @@ class Aligner:
             starts.append(Pose(starts[-1].rotation, apply(affine[:3, :3], centre_voxel) + affine[:3, 3]))
         return starts
 
-    def _run(self, level: _Level, coefficients: NDArray[np.float32], to_voxel: NDArray[np.float64],
+    def _run(self, template: Template, coefficients: NDArray[np.float32], to_voxel: NDArray[np.float64],
              start: Pose, gain: float) -> Alignment:
-        rotation, position = start.rotation.copy(), start.position.copy()
-        outcome = np.array([gain, 0.0, 0.0, 0.0, 0.0])
-        gauss_newton(coefficients, to_voxel, level.points, level.template, level.descent, level.hessian,
-                     level.radius_mm, self._settings.max_iterations, self._settings.stop_mm,
-                     rotation, position, outcome)
-        return Alignment(Pose(rotation, position), float(outcome[0]), float(outcome[3]), float(outcome[4]),
-                         int(outcome[1]), bool(outcome[2]))
+        """Gauss-Newton: on a quarter of the points until it slows down, then on all, weights from the step before."""
+        rotation, position, shading = start.rotation.copy(), start.position.copy(), np.array([gain, 0.0, 0.0, 0.0])
+        transform, right, sums = np.empty((3, 4)), np.empty(10), np.empty(2)
+        histogram = np.empty(_N_BINS, np.int64)
+        n_points, cutoff, residual, inside = len(template.points) // 4, 0.0, 1.0, 0.0
+        iteration, converged = 0, False
+        while iteration < self._settings.max_iterations and not converged:
+            iteration += 1
+            place_points(to_voxel, rotation, position, transform)
+            bin_width = float(shading[0]) * template.spread * _BIN
+            robust_sums(coefficients, transform, template.points, n_points, shading, cutoff, template.margin,
+                        bin_width, histogram, right, sums)
+            inside = float(sums[0]) / n_points
+            if inside < _FEWEST_INSIDE:
+                break
+            sigma_bins = _SIGMA_PER_MEDIAN * _median(histogram, float(sums[0]))
+            residual = (sigma_bins * _BIN) ** 2
+            before = float(shading[0])
+            size_mm = gauss_newton_step(template.hessian * (sums[1] / len(template.points)), right, template.radius_mm,
+                                        rotation, position, shading)
+            if math.isnan(size_mm):
+                break
+            settled = size_mm < self._settings.stop_mm and abs(shading[0] - before) < _STEADY_GAIN * before
+            converged = settled and n_points == len(template.points)
+            if size_mm < _SLOW * self._settings.stop_mm:
+                n_points = len(template.points)
+            cutoff = _TUKEY * max(sigma_bins, 1.0) * bin_width
+        return Alignment(Pose(rotation, position), float(shading[0]), residual, inside, iteration, converged)
 
-    def _level(self, reference: NDArray[np.float32], fwhm_mm: float) -> _Level:
-        smoothing = smoothing_filter(voxel_sizes(self._affine), fwhm_mm, _TAP_TOLERANCE)
-        coefficients = smoothing.apply(reference)
-        coordinates = _jittered_points(coefficients, self._affine, self._settings)
-        template = np.empty(len(coordinates))
-        slopes = np.empty_like(coordinates)
-        spline_gradients(coefficients, coordinates, template, slopes)
-        world = product(coordinates, np.ascontiguousarray(self._affine[:3, :3].T)) + self._affine[:3, 3]
-        points = world - self.centre
-        gradient = product(slopes, np.ascontiguousarray(inverse_affine(self._affine)[:3, :3]))
-        descent = np.empty((len(points), 7), np.float32)
-        descent[:, :3] = gradient
-        for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
-            descent[:, 3 + i] = points[:, j] * gradient[:, k] - points[:, k] * gradient[:, j]
-        descent[:, 6] = template
-        full = np.empty((7, 7))
-        hessian(descent, full)
-        squares = (points[:, 0] ** 2 + points[:, 1] ** 2 + points[:, 2] ** 2).cumsum()
-        return _Level(smoothing, points, template, descent, full, float(np.sqrt(squares[-1] / len(points))))
+
+def _median(histogram: NDArray[np.int64], n: float) -> float:
+    """Median of a histogram in bins, interpolated within its bin."""
+    counts = histogram.cumsum()
+    place = int(np.searchsorted(counts, 0.5 * n))
+    before = float(counts[place - 1]) if place else 0.0
+    return place + (0.5 * n - before) / max(float(histogram[place]), 1.0)
 
 
 def _centre(volume: NDArray[np.float32]) -> NDArray[np.float64] | None:
@@ -185,40 +188,3 @@ def _centre(volume: NDArray[np.float32]) -> NDArray[np.float64] | None:
     centre = np.empty(4)
     centre_of_mass(volume, mean_intensity(volume), centre)
     return centre[:3].copy() if centre[3] > 0.0 else None
-
-
-def _jittered_points(coefficients: NDArray[np.float32], affine: NDArray[np.float64],
-                     settings: PreprocessorSettings) -> NDArray[np.float64]:
-    """Voxel coordinates (n, 3) of points scattered off the grid where the image is steep.
-
-    Points on the grid would see the reference without interpolation and the moved volume with
-    it; scattered points see both through the same interpolator, which halves the error.
-    """
-    nz, ny, nx = coefficients.shape
-    if min(coefficients.shape) < 4:
-        raise VolumeError(f"the reference has shape {(nx, ny, nz)}; alignment needs at least 4 voxels along each axis")
-    borders = [min(_BORDER, (n - 2) // 2) for n in coefficients.shape]
-    inner = tuple(slice(border, n - border) for border, n in zip(borders, coefficients.shape, strict=True))
-    steepness = np.zeros(coefficients[inner].shape)
-    for axis, size in zip((2, 1, 0), voxel_sizes(affine), strict=True):
-        change = (np.roll(coefficients, -1, axis)[inner] - np.roll(coefficients, 1, axis)[inner]) / (2.0 * size)
-        steepness += change.astype(np.float64) ** 2
-    threshold = max(np.sort(steepness, axis=None)[int(_STRONG_GRADIENT * steepness.size)], _FLAT * steepness.max())
-    steep = np.argwhere(steepness > threshold)[:, ::-1] + np.array(borders[::-1], np.float64)
-    if len(steep) < _FEWEST_VOXELS:
-        raise VolumeError(f"the reference has structure in {len(steep)} voxels only, alignment needs "
-                          f"{_FEWEST_VOXELS}; pass a mean image of the run")
-    n_points = settings.alignment_points
-    order = np.argsort(_scattered(settings.seed, len(steep)), kind="stable")
-    chosen = steep[np.resize(order, n_points)]
-    jitter = _scattered(settings.seed + 1, 3 * n_points).reshape(n_points, 3)
-    points: NDArray[np.float64] = chosen + ((jitter >> np.uint64(11)).astype(np.float64) / 2.0**53 - 0.5)
-    return np.ascontiguousarray(points)
-
-
-def _scattered(seed: int, n: int) -> NDArray[np.uint64]:
-    """First n numbers of SplitMix64 (Steele, Lea and Flood 2014): numpy's own streams may change with its version."""
-    state = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

@@ -1,8 +1,9 @@
 """FIR taps that turn a volume into the cubic B-spline coefficients of its smoothed self, in one pass per axis.
 
 One symmetric kernel per axis: the inverse of the sampled cubic B-spline convolved with a
-Gaussian. Taps are computed with `+ − × ÷` alone, so that they are the same on every machine, and
-summed with `fsum`: the built-in `sum` rounds differently from Python 3.12 on.
+Gaussian, or with a sharpened one. Taps are computed with `+ − × ÷` alone, so that they are the
+same on every machine, and summed with `fsum`: the built-in `sum` rounds differently from Python
+3.12 on.
 """
 
 import math
@@ -31,34 +32,62 @@ class SmoothingFilter:
     taps_y: NDArray[np.float32]
     taps_z: NDArray[np.float32]
 
-    def apply(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Coefficients, a new float32 array of shape (nz, ny, nx), of a volume in that layout."""
+    def apply(self, volume: NDArray[np.float32], scratch: NDArray[np.float32] | None = None,
+              target: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Coefficients, a float32 array of shape (nz, ny, nx), of a volume in that layout.
+
+        `target`, returned, and `scratch` are overwritten; new arrays are made for those that are None.
+        """
         padded = np.empty(volume.shape[2] + 2 * (self.taps_x.size - 1), np.float32)
-        scratch, target = np.empty_like(volume), np.empty_like(volume)
+        scratch = np.empty_like(volume) if scratch is None else scratch
+        target = np.empty_like(volume) if target is None else target
         filter_separable(volume, self.taps_x, self.taps_y, self.taps_z, padded, scratch, target)
         return target
 
 
-def smoothing_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, tolerance: float) -> SmoothingFilter:
+def smoothing_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, tolerance: float,
+                     least_voxels: float = 0.0, order: int = 1) -> SmoothingFilter:
     """Filter for voxels of these sizes (x, y, z); `fwhm_mm` 0 means no smoothing.
+
+    Along each axis the Gaussian is at least `least_voxels` wide. With G its transfer function, the
+    filter's is 1 - (1 - G)^order: of order 1 it is the Gaussian, above it is flatter where it passes
+    and steeper where it stops (Tukey 1977, Exploratory Data Analysis: "twicing").
 
     Taps smaller than `tolerance` times the centre are cut off, and the rest scaled to sum 1.
     """
-    taps = [np.array(_half_kernel(fwhm_mm / size, tolerance), np.float32) for size in voxel_mm]
+    widths = [max(fwhm_mm / size, least_voxels) for size in voxel_mm]
+    taps = [np.array(_half_kernel(width, tolerance, order), np.float32) for width in widths]
     return SmoothingFilter(*taps)
 
 
-def _half_kernel(fwhm_voxels: float, tolerance: float) -> list[float]:
+def _half_kernel(fwhm_voxels: float, tolerance: float, order: int) -> list[float]:
     sigma = fwhm_voxels * _SIGMA_PER_FWHM
     radius = math.ceil(5.0 * sigma) if sigma > 0.0 else 0
     half = [_exp_of_minus(0.5 * k * k / (sigma * sigma)) if sigma > 0.0 else 1.0 for k in range(radius + 1)]
-    reach = radius + 24  # 0.268 ** 24 is 2e-14: nothing is lost before the cut below
-    convolved = [math.fsum(half[abs(j)] * _inverse_spline(abs(k - j)) for j in range(-radius, radius + 1))
-                 for k in range(reach + 1)]
+    half = _sharpened(half, order)
+    reach = len(half) + 24  # 0.268 ** 24 is 2e-14: nothing is lost before the cut below
+    convolved = _convolved(half, [_inverse_spline(k) for k in range(reach)])
     last = max(k for k, tap in enumerate(convolved) if abs(tap) >= tolerance * abs(convolved[0]))
     kept = convolved[: last + 1]
     total = kept[0] + 2.0 * math.fsum(kept[1:])
     return [tap / total for tap in kept]
+
+
+def _sharpened(half: list[float], order: int) -> list[float]:
+    """1 - (1 - kernel)^order, in the sense of convolution, of a kernel that is first scaled to sum 1."""
+    total = 2.0 * math.fsum(half) - half[0]
+    removed = [1.0 - half[0] / total, *(-tap / total for tap in half[1:])]
+    left = removed
+    for _ in range(order - 1):
+        left = _convolved(left, removed)
+    return [1.0 - left[0], *(-tap for tap in left[1:])]
+
+
+def _convolved(a: list[float], b: list[float]) -> list[float]:
+    """Right half of the convolution of two symmetric kernels that are given as their right halves."""
+    reach = len(a) + len(b) - 1
+    b = b + [0.0] * (reach + len(a))
+    return [math.fsum(a[abs(j)] * b[abs(k - j)] for j in range(1 - len(a), len(a))) for k in range(reach)]
 
 
 def _inverse_spline(k: int) -> float:

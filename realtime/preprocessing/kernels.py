@@ -12,13 +12,33 @@ same file as everything it calls; only `mirror` is shared.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# error_model "numpy": a division by zero gives inf, which the callers test, instead of a branch in every loop
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+_DISPATCHERS: list[Any] = []
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile for each type of arguments at its first call."""
+    # error_model "numpy": a division by zero gives inf, which the callers test, instead of a branch in every loop
+    dispatcher: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    _DISPATCHERS.append(dispatcher)
+    return cast(Kernel, dispatcher)
+
+
+def compiled_signatures() -> int:
+    """Versions of kernels compiled or loaded in this process so far: a run must not change it (`Preprocessor.warm_up`).
+
+    Costs microseconds.
+    """
+    return sum(len(dispatcher.signatures) for dispatcher in _DISPATCHERS)
+
+
 inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 Volume32 = NDArray[np.float32]
@@ -42,10 +62,16 @@ def repair(volume: Volume32, reference: Volume32, gain: float, largest: float) -
     nz, ny, nx = volume.shape
     for z in range(nz):
         for y in range(ny):
+            row = volume[z, y]
+            n_bad_here = 0
+            for x in range(nx):  # first only counted: a loop that writes is not vectorised
+                n_bad_here += not abs(row[x]) <= largest
+            if n_bad_here == 0:
+                continue
+            n_bad += n_bad_here
             for x in range(nx):
-                if not abs(volume[z, y, x]) <= largest:
-                    volume[z, y, x] = gain * reference[z, y, x]
-                    n_bad += 1
+                if not abs(row[x]) <= largest:
+                    row[x] = gain * reference[z, y, x]
     return n_bad
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.alignment_kernels import multiply
+from realtime.preprocessing.rigid_kernels import multiply
 
 _FD_RADIUS_MM = 50.0
 

@@ -21,13 +21,14 @@ class PreprocessorSettings:
     censor_fd_mm : float
         Framewise displacement above which a volume does not update mean and variance.
     alignment_fwhm_mm : float
-        Gaussian smoothing applied for the estimate of motion only.
+        Smoothing applied for the estimate of motion only; at least 2.5 voxels along each axis.
     alignment_points : int
         Off-grid sample points of the motion estimate.
     max_iterations : int
         Gauss-Newton steps per volume.
     stop_mm : float
-        A step that moves the head's surface less than this ends the iteration.
+        A step that moves the head's surface less than this ends the iteration. What is left after it
+        is a tenth of it: each step takes nine tenths of the way.
     scale_prior_s : float
         How much scanning the seeded standard deviation counts for against the run's own.
     seed : int
@@ -59,9 +60,9 @@ class PreprocessorSettings:
     settle_s: float = 6.0
     censor_fd_mm: float = 0.5
     alignment_fwhm_mm: float = 5.0
-    alignment_points: int = 8000
+    alignment_points: int = 24000
     max_iterations: int = 12
-    stop_mm: float = 0.003
+    stop_mm: float = 0.02
     scale_prior_s: float = 60.0
     seed: int = 0
     feature_limit: float = 10.0
