@@ -13,11 +13,14 @@ from realtime.session.record import read_documents
 from tests.processes import command
 
 
+pytestmark = pytest.mark.timeout(420)  # with nothing compiled yet, on a busy machine
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(command("demo", "--out", folder / "demo", "--speed", "20", "--sink", "wav", "--json",
-                                  folder / "figures.json"), capture_output=True, text=True, check=False, timeout=170)
+                                  folder / "figures.json"), capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads((folder / "figures.json").read_text())
     return {**figures, "printed": done.stdout, "complaints": done.stderr}
