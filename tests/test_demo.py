@@ -12,7 +12,6 @@ from realtime.playback.recorder import read_played
 from realtime.session.record import read_documents
 from tests.processes import command
 
-
 pytestmark = pytest.mark.timeout(420)  # with nothing compiled yet, on a busy machine
 
 
