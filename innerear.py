@@ -50,6 +50,13 @@ def main() -> None:
         # two thread pools fighting over two cores took a volume's work from 2.6 to 57 ms (p99)
         for variable in _THREADS:
             os.environ.setdefault(variable, "1")
+    try:
+        _run(name)
+    except KeyboardInterrupt:  # while everything is still being imported; later each command has its own way to end
+        raise SystemExit(130) from None
+
+
+def _run(name: str) -> None:
     _insist_on_our_packages()
     command = COMMANDS[name]
     app = importlib.import_module(command.module).app
