@@ -24,6 +24,8 @@ from tests import builders
 from tests.loopback import free_endpoint
 from tests.processes import World, live_command, running, until
 
+N_VOLUMES = 25
+
 
 @dataclass
 class Room:
