@@ -74,25 +74,26 @@ def cayley(a: Array) -> Array:
 
 def robust_sums(coefficients: Array, transform: Array, points: Array, shading: Array, cutoff: float,
                 margin: Array) -> tuple[Array, Array, float]:
-    """Right side (10,), absolute residuals of the points inside and the sum of their weights."""
+    """Right side (11,), absolute residuals of the points inside and the sum of their weights."""
     limits = np.array(coefficients.shape[::-1]) - 1 - margin
-    right, residuals, total = np.zeros(10), [], 0.0
+    right, residuals, total = np.zeros(11), [], 0.0
     for row in points.astype(np.float64):
-        point, value, gradient = row[:3], row[3], row[4:7]
+        point, value = row[:3], row[3]
         place = transform[:, :3] @ point + transform[:, 3]
         if (place >= margin).all() and (place < limits).all():
-            model = value * (shading[0] + shading[1:] @ point)
+            model = value * (shading[0] + shading[1:4] @ point) + shading[4] * row[7]
             residual = spline_value(coefficients, *place) - model
             residuals.append(abs(residual))
             weight = max(1.0 - (residual / cutoff) ** 2, 0.0) ** 2 if cutoff else 1.0
             total += weight
-            right += weight * residual * steepest_descent(point, value, gradient)
+            right += weight * residual * steepest_descent(row)
     return right, np.array(residuals), total
 
 
-def steepest_descent(point: Array, value: float, gradient: Array) -> Array:
-    """Derivative of the model by translation, rotation and the four terms of the shading, (10,)."""
-    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point])
+def steepest_descent(row: Array) -> Array:
+    """Derivative of the model by translation, rotation, the four terms of the shading and the bend, (11,)."""
+    point, value, gradient = row[:3], row[3], row[4:7]
+    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point, row[7:]])
 
 
 def register(reference: Array, volume: Array, affine: Array, start: Array | None = None) -> Array:

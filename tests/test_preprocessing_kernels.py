@@ -127,14 +127,15 @@ def _problem():
     points = np.zeros((60, 8), np.float32)
     points[:, :3] = random.uniform(-1.0, 8.0, (60, 3))
     points[:, 3], points[:, 4:7] = random.normal(500.0, 50.0, 60), random.normal(size=(60, 3))
+    points[:, 7] = random.normal(0.0, 100.0, 60)
     return points
 
 
 @pytest.mark.parametrize("cutoff", [0.0, 60.0])
 def test_robust_sums_leave_out_points_outside_and_outliers(volume, cutoff):
-    points, shading, margin = _problem(), np.array([1.1, 0.01, -0.02, 0.005]), np.array([1.0, 1.5, 1.0])
+    points, shading, margin = _problem(), np.array([1.1, 0.01, -0.02, 0.005, 0.1]), np.array([1.0, 1.5, 1.0])
     transform = np.hstack([np.eye(3), np.array([[0.2], [-0.1], [0.3]])])
-    right, sums, histogram = np.empty(10), np.empty(2), np.empty(8, np.int64)
+    right, sums, histogram = np.empty(11), np.empty(2), np.empty(8, np.int64)
     robust_sums(volume, transform, points, 60, shading, cutoff, margin, 20.0, histogram, right, sums)
     wanted, residuals, weight = naive.robust_sums(volume, transform, points, shading, cutoff, margin)
     assert 5 < sums[0] == len(residuals) < 60
@@ -146,33 +147,33 @@ def test_robust_sums_leave_out_points_outside_and_outliers(volume, cutoff):
 
 
 def test_hessian_is_the_sum_of_outer_products():
-    points, got = _problem(), np.empty((10, 10))
+    points, got = _problem(), np.empty((11, 11))
     sum_of_outer_products(points, got)
-    rows = np.array([naive.steepest_descent(p[:3], p[3], p[4:7]) for p in points.astype(float)])
+    rows = np.array([naive.steepest_descent(p) for p in points.astype(float)])
     np.testing.assert_allclose(np.tril(got), np.tril(rows.T @ rows), rtol=1e-9, atol=1e-6)
 
 
 def test_a_step_solves_the_equations_and_goes_the_other_way():
     random = np.random.default_rng(7)
-    root, right = random.normal(size=(30, 10)), random.normal(size=10)
+    root, right = random.normal(size=(30, 11)), random.normal(size=11)
     hessian = root.T @ root
     step = np.linalg.solve(hessian, right)
-    rotation, position, shading = np.eye(3), np.array([1.0, 2.0, 3.0]), np.array([1.5, 0.0, 0.0, 0.0])
+    rotation, position, shading = np.eye(3), np.array([1.0, 2.0, 3.0]), np.array([1.5, 0.0, 0.0, 0.0, 0.0])
     size_mm = gauss_newton_step(hessian.copy(), right, 60.0, rotation, position, shading)
-    np.testing.assert_allclose(shading, np.array([1.5, 0.0, 0.0, 0.0]) + step[6:], rtol=1e-9)
+    np.testing.assert_allclose(shading, np.array([1.5, 0.0, 0.0, 0.0, 0.0]) + step[6:], rtol=1e-9)
     motion = step[:6] / shading[0]
     np.testing.assert_allclose(rotation, naive.cayley(-0.5 * motion[3:]), atol=1e-12)
     np.testing.assert_allclose(position, [1.0, 2.0, 3.0] - rotation @ motion[:3], atol=1e-9)
     assert size_mm == pytest.approx(np.linalg.norm(motion[:3]) + 60.0 * np.linalg.norm(motion[3:]))
 
 
-@pytest.mark.parametrize("hessian", [np.ones((10, 10)), np.full((10, 10), np.nan), 1e-9 * np.eye(10)])
+@pytest.mark.parametrize("hessian", [np.ones((11, 11)), np.full((11, 11), np.nan), 1e-9 * np.eye(11)])
 def test_no_step_is_taken_that_has_no_solution_or_leaves_the_scanner(hessian):
-    pose = np.eye(3), np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
-    assert np.isnan(gauss_newton_step(hessian.copy(), np.ones(10), 60.0, *pose))
+    pose = np.eye(3), np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    assert np.isnan(gauss_newton_step(hessian.copy(), np.ones(11), 60.0, *pose))
     np.testing.assert_array_equal(pose[0], np.eye(3))
     np.testing.assert_array_equal(pose[1], np.zeros(3))
-    np.testing.assert_array_equal(pose[2], [1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(pose[2], [1.0, 0.0, 0.0, 0.0, 0.0])
 
 
 def test_the_sharpened_filter_passes_low_frequencies_and_stops_high_ones():

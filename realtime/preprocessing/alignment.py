@@ -15,14 +15,16 @@ from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.preprocessing.template import Template, make_template
 
 _COARSE_FACTOR = 3.0        # smoothing of the coarse level, in units of the fine one
+_COARSE_STEPS, _FINE_STEPS = 30, 100
 _N_BINS = 2048
 _BIN = 1.0 / 512.0          # of the reference's spread: residuals up to four times the spread are told apart
 _SIGMA_PER_MEDIAN = 1.4826  # of absolute normal deviates
 _TUKEY = 6.0                # standard deviations; 4.7 is usual, and costs more in quiet runs than it saves in bad ones
 _SLOW = 15.0                # in units of stop_mm: below it, all points are used
+_LARGEST_BEND = 0.6         # of the gain: beyond it, brighter tissue would have become darker, as it does in no head
 _STEADY_GAIN = 1e-3
 _FEWEST_INSIDE = 0.25
-_TRUSTED_RESIDUAL = 0.5     # an alignment must explain half of the reference's variance at the points
+_TRUSTED_RESIDUAL = 0.1     # quiet runs have 0.0002, a fifth dropped out gives 0.003, half the brain missing 0.2
 _TRUSTED_INSIDE = 0.5       # and keep half of the points inside the grid
 _SUSPECT_GROWTH = 2.0       # a residual this much above the last trusted one asks for a second opinion,
 _SUSPECT_RESIDUAL = 0.005   # unless it is as small as in a quiet run (real 3 T run: 0.0003 to 0.0017)
@@ -110,7 +112,7 @@ class Aligner:
         coefficients = self._fine.smoothing.apply(volume, self._scratch, self._smoothed)
         warm = None
         if last is not None:
-            warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain)
+            warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain, self._settings.max_iterations)
             usual = max(_SUSPECT_GROWTH * last.residual, _SUSPECT_RESIDUAL)
             if warm.converged and warm.trusted and warm.residual <= usual:
                 return warm
@@ -123,11 +125,12 @@ class Aligner:
     def _from_afar(self, volume: NDArray[np.float32], affine: NDArray[np.float64], to_voxel: NDArray[np.float64],
                    coefficients: NDArray[np.float32]) -> Alignment:
         coarse = self._coarse.smoothing.apply(volume, self._scratch)
-        tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0) for pose in self._starts(volume, affine)]
+        tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0, _COARSE_STEPS)
+                 for pose in self._starts(volume, affine)]
         best = min(tried, key=lambda alignment: alignment.rank)
         if not best.gain > 0.0:
             return best
-        fine = self._run(self._fine, coefficients, to_voxel, best.pose, best.gain)
+        fine = self._run(self._fine, coefficients, to_voxel, best.pose, best.gain, _FINE_STEPS)
         return replace(fine, iterations=fine.iterations + sum(alignment.iterations for alignment in tried))
 
     def _starts(self, volume: NDArray[np.float32], affine: NDArray[np.float64]) -> list[Pose]:
@@ -144,14 +147,14 @@ class Aligner:
         return starts
 
     def _run(self, template: Template, coefficients: NDArray[np.float32], to_voxel: NDArray[np.float64],
-             start: Pose, gain: float) -> Alignment:
+             start: Pose, gain: float, max_iterations: int) -> Alignment:
         """Gauss-Newton: on a quarter of the points until it slows down, then on all, weights from the step before."""
-        rotation, position, shading = start.rotation.copy(), start.position.copy(), np.array([gain, 0.0, 0.0, 0.0])
-        transform, right, sums = np.empty((3, 4)), np.empty(10), np.empty(2)
+        rotation, position, shading = start.rotation.copy(), start.position.copy(), np.array([gain, 0.0, 0.0, 0.0, 0.0])
+        transform, right, sums = np.empty((3, 4)), np.empty(11), np.empty(2)
         histogram = np.empty(_N_BINS, np.int64)
         n_points, cutoff, residual, inside = len(template.points) // 4, 0.0, 1.0, 0.0
         iteration, converged = 0, False
-        while iteration < self._settings.max_iterations and not converged:
+        while iteration < max_iterations and not converged:
             iteration += 1
             place_points(to_voxel, rotation, position, transform)
             bin_width = float(shading[0]) * template.spread * _BIN
@@ -161,7 +164,7 @@ class Aligner:
             if inside < _FEWEST_INSIDE:
                 break
             sigma_bins = _SIGMA_PER_MEDIAN * _median(histogram, float(sums[0]))
-            residual = (sigma_bins * _BIN) ** 2
+            residual = (sigma_bins * _BIN) ** 2 if abs(shading[4]) < _LARGEST_BEND * shading[0] else 1.0
             before = float(shading[0])
             size_mm = gauss_newton_step(template.hessian * (sums[1] / len(template.points)), right, template.radius_mm,
                                         rotation, position, shading)

@@ -130,9 +130,9 @@ def sample_voxels(coefficients: Volume32, transform: Array64, voxels: NDArray[np
 
 @compiled
 def sum_of_outer_products(points: Volume32, out: Array64) -> None:
-    """Gauss-Newton Hessian of all points, each fully trusted: lower triangle of `out` (10, 10); see `robust_sums`."""
+    """Gauss-Newton Hessian of all points, each fully trusted: lower triangle of `out` (11, 11); see `robust_sums`."""
     out[:] = 0.0
-    row = np.empty(10)
+    row = np.empty(11)
     for p in range(points.shape[0]):
         # numba's float() leaves float32 as it is
         px, py, pz, value = (np.float64(points[p, 0]), np.float64(points[p, 1]), np.float64(points[p, 2]),
@@ -140,8 +140,8 @@ def sum_of_outer_products(points: Volume32, out: Array64) -> None:
         gx, gy, gz = np.float64(points[p, 4]), np.float64(points[p, 5]), np.float64(points[p, 6])
         row[0], row[1], row[2] = gx, gy, gz
         row[3], row[4], row[5] = py * gz - pz * gy, pz * gx - px * gz, px * gy - py * gx
-        row[6], row[7], row[8], row[9] = value, value * px, value * py, value * pz
-        for i in range(10):
+        row[6], row[7], row[8], row[9], row[10] = value, value * px, value * py, value * pz, np.float64(points[p, 7])
+        for i in range(11):
             for j in range(i + 1):
                 out[i, j] += row[i] * row[j]
 
@@ -153,7 +153,8 @@ def robust_sums(
 ) -> None:
     """Residuals at the first `n_points` points, weighted, projected on the steepest-descent images.
 
-    The model of a volume is shading(p) · reference(p) with shading(p) = s0 + s1 x + s2 y + s3 z. A
+    The model of a volume is reference(p) · (s0 + s1 x + s2 y + s3 z) + s4 · bend(p): a brightness that
+    changes linearly over the head, and a contrast between tissues other than the reference's. A
     point's weight is Tukey's biweight (1 - (residual / cutoff)²)², a polynomial; 0 for a point that
     `transform` moves to within `margin` of the grid's edge.
 
@@ -164,9 +165,9 @@ def robust_sums(
     transform : float64 array of shape (3, 4)
         Point to voxel coordinates.
     points : float32 array of shape (n, 8)
-        Millimetres from the head's centre (3), smoothed reference there, its gradient per mm (3), unused.
+        Millimetres from the head's centre (3), smoothed reference there, its gradient per mm (3), its bend.
     n_points : int
-    shading : float64 array of shape (4,)
+    shading : float64 array of shape (5,)
     cutoff : float
         0 gives every point inside the weight 1.
     margin : float64 array of shape (3,)
@@ -175,17 +176,17 @@ def robust_sums(
         Of the histogram of absolute residuals.
     histogram : int64 array of shape (n_bins,)
         Written; the last bin holds all that is larger.
-    right : float64 array of shape (10,)
-        Written: by three translations, three rotations and the four terms of the shading.
+    right : float64 array of shape (11,)
+        Written: by three translations, three rotations and the five terms of the model.
     sums : float64 array of shape (2,)
         Written: points inside, sum of the weights.
     """
     nz, ny, nx = coefficients.shape
     low_x, low_y, low_z = margin[0], margin[1], margin[2]
     high_x, high_y, high_z = nx - 1.0 - low_x, ny - 1.0 - low_y, nz - 1.0 - low_z
-    s0, s1, s2, s3 = shading[0], shading[1], shading[2], shading[3]
+    s0, s1, s2, s3, s4 = shading[0], shading[1], shading[2], shading[3], shading[4]
     r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    n_inside, total_weight = 0.0, 0.0
+    r10, n_inside, total_weight = 0.0, 0.0, 0.0
     histogram[:] = 0
     per_bin, last_bin = 1.0 / bin_width, float(histogram.size - 1)
     per_cutoff = 1.0 / cutoff if cutoff > 0.0 else 0.0
@@ -198,6 +199,7 @@ def robust_sums(
             continue
         n_inside += 1.0
         residual = _inner_value(coefficients, x, y, z) - value * (s0 + s1 * px + s2 * py + s3 * pz)
+        residual -= s4 * points[p, 7]
         histogram[int(min(abs(residual) * per_bin, last_bin))] += 1
         ratio = residual * per_cutoff
         keep = 1.0 - ratio * ratio
@@ -218,6 +220,28 @@ def robust_sums(
         r7 += shade * px
         r8 += shade * py
         r9 += shade * pz
+        r10 += pull * points[p, 7]
     right[0], right[1], right[2], right[3], right[4] = r0, r1, r2, r3, r4
     right[5], right[6], right[7], right[8], right[9] = r5, r6, r7, r8, r9
+    right[10] = r10
     sums[0], sums[1] = n_inside, total_weight
+
+
+@compiled
+def sample_grid(coefficients: Volume32, transform: Array64, out: Volume32) -> None:
+    """Cubic B-spline at every voxel of `out` (mz, my, mx), moved by `transform` (3, 4); 0 outside the grid."""
+    nz, ny, nx = coefficients.shape
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            row = out[k, j]
+            x0 = transform[0, 1] * j + transform[0, 2] * k + transform[0, 3]
+            y0 = transform[1, 1] * j + transform[1, 2] * k + transform[1, 3]
+            z0 = transform[2, 1] * j + transform[2, 2] * k + transform[2, 3]
+            for i in range(row.size):
+                x, y, z = x0 + transform[0, 0] * i, y0 + transform[1, 0] * i, z0 + transform[2, 0] * i
+                if x >= 1.0 and y >= 1.0 and z >= 1.0 and x < nx - 2 and y < ny - 2 and z < nz - 2:
+                    row[i] = _inner_value(coefficients, x, y, z)
+                elif x >= -0.5 and y >= -0.5 and z >= -0.5 and x <= nx - 0.5 and y <= ny - 0.5 and z <= nz - 0.5:
+                    row[i] = spline_value(coefficients, x, y, z)
+                else:
+                    row[i] = 0.0

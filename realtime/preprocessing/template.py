@@ -31,7 +31,7 @@ class Template:
         For the volumes, too.
     points : float32 array of shape (n, 8)
         As in `robust_sums`; the first quarter is a random sample of all.
-    hessian : float64 array of shape (10, 10)
+    hessian : float64 array of shape (11, 11)
         Of all points, lower triangle.
     spread : float
         Standard deviation of the smoothed reference over the points.
@@ -79,12 +79,13 @@ def make_template(reference: NDArray[np.float32], affine: NDArray[np.float64], c
     spline_gradients(coefficients, places, values, slopes)
     points = np.zeros((len(places), 8), np.float32)
     points[:, :3] = product(places, np.ascontiguousarray(affine[:3, :3].T)) + affine[:3, 3] - centre_mm
+    mean = values.cumsum()[-1] / len(values)
     points[:, 3] = values
+    points[:, 7] = values * (values - mean) / mean  # nothing in air, nothing at the mean: the gain stays the gain
     points[:, 4:7] = product(slopes, np.ascontiguousarray(inverse_affine(affine)[:3, :3]))
-    hessian = np.empty((10, 10))
+    hessian = np.empty((11, 11))
     sum_of_outer_products(points, hessian)
     squares = np.square(points[:, :3].astype(np.float64)).cumsum()  # in index order: `sum` may pair terms up
-    mean = values.cumsum()[-1] / len(values)
     variance = np.square(values - mean).cumsum()[-1] / len(values)
     return Template(smoothing, points, hessian, float(np.sqrt(variance)), float(np.sqrt(squares[-1] / len(points))),
                     margin)

@@ -22,10 +22,10 @@ def everything(context: typer.Context) -> None:
 
 @app.command()
 def preprocessing(json_file: JsonOption = None,
-                  volumes: Annotated[int, typer.Option(help="Volumes of ours.", min=10)] = 100,
+                  volumes: Annotated[int, typer.Option(help="Volumes of ours.", min=10)] = 200,
                   peer_volumes: Annotated[int, typer.Option(help="Volumes of each peer.", min=3)] = 20) -> None:
-    """One volume to features: ours against SimpleITK and SciPy, one thread."""
-    from tests.benchmarks.bench_preprocessing import measure, show
+    """One volume to the decoder's embedding, against python-rtspm, SimpleITK, itk-elastix and dipy, one thread."""
+    from tests.benchmarks.preprocessing import measure, show
 
     report = measure(volumes, peer_volumes)
     show(report)
