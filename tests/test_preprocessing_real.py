@@ -85,3 +85,25 @@ def test_quality_of_every_volume_is_what_the_whole_run_gives_afterwards(steps):
     learnt = np.array([step.ready and not step.censored for step in steps])
     kept = aligned[:, learnt]
     assert steps[-1].tsnr == pytest.approx(np.median(kept.mean(axis=1) / kept.std(axis=1, ddof=1)), rel=0.01)
+
+
+def test_motion_agrees_with_spm_wherever_the_head_rests_during_a_volume(recorded, steps):
+    pytest.importorskip("rtspm", reason="python-rtspm is not installed: pip install '.[bench]'")
+    from tests.benchmarks.preprocessing_peers import registered_by_rtspm
+
+    data, affine = recorded
+    register = registered_by_rtspm(affine, data[..., 10])
+    motions = [register(data[..., t]) for t in range(data.shape[3])]
+    centre = (bright_voxels(data) @ affine[:3, :3].T + affine[:3, 3]).mean(axis=0)
+    shifts_mm, angles_deg = [], []
+    for step, other in list(zip(steps, motions, strict=True))[FIRST_STEADY:]:
+        difference = step.motion - other
+        shifts_mm.append(np.linalg.norm(difference[:3, :3] @ centre + difference[:3, 3]))
+        between = np.linalg.inv(other) @ step.motion
+        angles_deg.append(np.degrees(np.arccos(np.clip((np.trace(between[:3, :3]) - 1.0) / 2.0, -1.0, 1.0))))
+    agreeing = (np.array(shifts_mm) < 0.05) & (np.array(angles_deg) < 0.05)
+    # of 54 volumes 47 agree; in the others the head moves while the slices are taken one after the other, and an
+    # independent least-squares fit over all voxels lies nearer to ours (0.04 mm) than to SPM's (0.18 mm)
+    assert agreeing.mean() > 0.8
+    assert np.median(shifts_mm) < 0.02
+    assert np.median(angles_deg) < 0.025

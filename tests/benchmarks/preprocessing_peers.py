@@ -29,12 +29,17 @@ class Peer:
 
 
 def rtspm(head: MovingHead, reference: Volume) -> Work:
-    """SPM's realign and reslice as OpenNFT runs them: smoothing 5 mm, points 4 mm apart, splines of degree 4."""
+    """SPM's realign and reslice as OpenNFT runs them."""
+    return registered_by_rtspm(head.affine, reference, then_reslice=True)
+
+
+def registered_by_rtspm(affine: Array, reference: Volume, then_reslice: bool = False) -> Work:
+    """SPM's realign: smoothing 5 mm, points 4 mm apart, splines of degree 4, from the last volume's motion."""
     from rtspm import spm_realign_rt, spm_reslice_rt
 
     from_one = np.eye(4)
     from_one[:3, 3] = -1.0
-    matrix = head.affine @ from_one
+    matrix = affine @ from_one
     flags = {"quality": 0.9, "fwhm": 5, "sep": 4, "interp": 4, "wrap": np.zeros((3, 1)), "rtm": 0, "PW": "",
              "lkp": np.arange(6), "mask": 1, "mean": 0, "which": 2}
 
@@ -49,7 +54,8 @@ def rtspm(head: MovingHead, reference: Volume) -> Work:
         nonlocal images, kept
         images[1]["Vol"] = np.array(volume, float, order="F")
         images, *kept, _ = spm_realign_rt(images, flags, 1, 0, *kept)
-        spm_reslice_rt(images, flags)
+        if then_reslice:
+            spm_reslice_rt(images, flags)
         return np.asarray(matrix @ np.linalg.inv(images[1]["mat"]))
 
     return work
