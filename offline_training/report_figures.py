@@ -5,6 +5,7 @@ the figure as well, so that nothing rests on colour alone.
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from io import BytesIO, StringIO
 from itertools import groupby
@@ -22,6 +23,7 @@ from realtime.bundle import Bundle
 from realtime.playback.recorder import Recording
 
 Floats = NDArray[np.float64]
+_SVG_NAME = re.compile(r"\b[pm][0-9a-f]{10}\b")
 MUTED = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44AA99", "#882255", "#999933", "#777777")
 INK, FAINT, ACCENT, WARN = "#1d2433", "#8a93a3", "#332288", "#CC6677"
 WIDTH_IN = 10.4
@@ -240,10 +242,16 @@ def length_s(view: SessionView) -> float:
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as an image address for the page."""
+    """The figure as an image address for the page; the same figure gives the same bytes.
+
+    Matplotlib names clip paths and markers by hashes that now and then differ from one run to the
+    next; here they are numbered in order of appearance.
+    """
     buffer = StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return _uri("svg+xml", buffer.getvalue().encode())
+    names: dict[str, str] = {}
+    text = _SVG_NAME.sub(lambda found: names.setdefault(found[0], f"{found[0][0]}{len(names)}"), buffer.getvalue())
+    return _uri("svg+xml", text.encode())
 
 
 def _png(figure: Figure) -> str:
