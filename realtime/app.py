@@ -22,6 +22,7 @@ from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
 from realtime.playback.settings import RATE_HZ, is_volume
 from realtime.ports import MessageBus
+from realtime.preprocessing import compiled_signatures
 from realtime.session.core import Parts
 from realtime.session.entries import SoundState, last_sound, next_expected
 from realtime.session.events import read_events
@@ -127,6 +128,32 @@ def prepare(settings: LiveSettings, stack: contextlib.AsyncExitStack) -> Prepare
     return Prepared(parts, catalogue, folder, about_session(parts))
 
 
+@dataclass(frozen=True)
+class Pauses:
+    """What makes a program stand still without being asked.
+
+    Attributes
+    ----------
+    compiled : int
+        Kernels compiled.
+    full : int
+        Garbage collections of everything.
+    """
+
+    compiled: int
+    full: int
+
+    @staticmethod
+    def so_far() -> "Pauses":
+        """Since the process began."""
+        return Pauses(compiled_signatures(), gc.get_stats()[2]["collections"])
+
+    def since(self) -> "Pauses":
+        """Those that came after this one."""
+        now = Pauses.so_far()
+        return Pauses(now.compiled - self.compiled, now.full - self.full)
+
+
 async def run_live(settings: LiveSettings) -> Figures:
     """Run one session to its end and return its figures; resumes a session that was cut off.
 
@@ -147,7 +174,7 @@ async def run_live(settings: LiveSettings) -> Figures:
         for entry in journal.recovered.records:
             last_cue = fold.feed(entry).cue or last_cue
         if record.ended:  # killed between its last document and its summary
-            return _finish(fold, record, prepared, None)
+            return _finish(fold, record, prepared, None, None)
         warm_up(prepared.parts)
         bus = await _open_bus(stack, settings, folder)
         player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
@@ -155,12 +182,13 @@ async def run_live(settings: LiveSettings) -> Figures:
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
         _go_on(player, last_sound(journal.recovered.records), last_cue)
         wires = Wires(server, player, bus, journal, timing, clock_id())
+        before = Pauses.so_far()
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes)
         try:
             await _run_until_signalled(session, settings.playback.tail_s)
         finally:
             sound = await player.close()
-        figures = _finish(fold, record, prepared, sound)
+        figures = _finish(fold, record, prepared, sound, before.since())
         session.publish_state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
         return figures
 
@@ -182,6 +210,7 @@ def warm_up(parts: Parts) -> None:
     parts.index.similarities(parts.decoder.decode(features))
     gc.collect()
     gc.freeze()  # what lives now lives for the run: later collections need not look at it
+    gc.set_threshold(700, 10, 1 << 30)  # and a run is too short for a full collection to pay
 
 
 def _keys(settings: BridgeSettings) -> ServerKeys | None:
@@ -223,7 +252,8 @@ async def _run_until_signalled(session: LiveSession, tail_s: float) -> None:
         await asyncio.gather(*stopping)
 
 
-def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: PlayerSummary | None) -> Figures:
+def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: PlayerSummary | None,
+            pauses: Pauses | None) -> Figures:
     if fold.core is not None:
         record.append(fold.stop_document())
     if record.trouble:
@@ -231,7 +261,11 @@ def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: Player
     sound = sound or PlayerSummary("not known: the program was killed", "", None, 0, 0, 0.0)
     counted = {"underruns": sound.underruns, "sink": sound.sink, "peak": sound.peak,
                "played_s": sound.frames_played / RATE_HZ, "player": sound.reason}
-    figures = summarise(prepared.folder, prepared.catalogue, counted)
+    figures = {**summarise(prepared.folder, prepared.catalogue, counted),
+               "compiled_during_run": pauses and pauses.compiled, "full_collections_during_run": pauses and pauses.full}
+    if pauses is not None and (pauses.compiled or pauses.full):
+        logger.warning("%d kernels were compiled and %d full garbage collections ran during the run: each is a pause "
+                       "that warming up should have spared it", pauses.compiled, pauses.full)
     try:
         write_json(prepared.folder.summary, figures)
     except OSError as exc:

@@ -58,6 +58,7 @@ def test_every_volume_is_journaled_decided_and_summed_up(undisturbed: Path) -> N
     assert figures["volumes_sent"] == figures["volumes_journaled"] == N_VOLUMES
     assert figures["gaps"] == figures["rejected"] == 0
     assert figures["status"] == "complete"
+    assert figures["compiled_during_run"] == figures["full_collections_during_run"] == 0
     assert [step["volume"] for step in steps(undisturbed)] == list(range(N_VOLUMES))
     assert (undisturbed / "played.wav").stat().st_size > 44
     assert figures["latency_ms"]["volume_to_decision"]["n"] == N_VOLUMES  # type: ignore[index]
