@@ -38,7 +38,7 @@ COMMANDS = {
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_ONE_THREAD = ("live", "replay", "bridge", "watch")
+_ONE_THREAD = ("live", "replay", "bridge", "watch", "bench")
 
 
 def main() -> None:
