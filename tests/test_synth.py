@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from realtime.errors import CatalogueError
 from realtime.music.synth import ClipSpec, render
-from realtime.music.synth_score import STEPS_PER_BAR, compose
+from realtime.music.synth_score import MOODS, STEPS_PER_BAR, Arrangement, compose
 from realtime.music.synth_styles import GENRES, STYLES
 from realtime.music.synth_voices import TABLE_SIZE, VOICES, voice_tables
 
@@ -91,3 +91,34 @@ def test_no_voice_has_harmonics_that_alias(name):
         top_hz = 20 * 2 ** (octave + 1)
         assert highest <= TABLE_SIZE // 2
         assert highest == 2 or highest * top_hz <= 24000
+
+
+def test_a_piece_changes_only_where_an_arrangement_asks():
+    plain = compose("jazz", 5, 8.0, 0.0)
+    swapped = compose("jazz", 5, 8.0, 0.0, Arrangement(lead="harmonica"))
+    assert swapped.labels == {**plain.labels, "lead": "harmonica"}
+    assert swapped.hits == plain.hits
+    assert [note.pitch for note in swapped.notes] == [note.pitch for note in plain.notes]
+    assert {note.voice for note in swapped.notes} - {note.voice for note in plain.notes} == {"harmonica"}
+
+
+def test_an_arrangement_sets_tempo_scale_voices_and_parts():
+    asked = Arrangement({"drums": "metal"}, bpm=77.0, scale="major", lead="flute", chords="organ")
+    score = compose("metal", 2, 8.0, 0.0, asked)
+    assert (score.bpm, score.labels["scale"]) == (77.0, "major")
+    assert (score.labels["lead"], score.labels["chords"]) == ("flute", "organ")
+    assert compose("classical", 2, 8.0, 0.0, asked).kit == "heavy"
+
+
+@pytest.mark.parametrize(("scale", "bpm", "mood"), [("major", 60.0, "calm"), ("major", 180.0, "happy"),
+                                                    ("minor", 60.0, "sad"), ("minor", 180.0, "tense")])
+def test_the_mood_is_the_third_and_the_number_of_onsets(scale, bpm, mood):
+    assert compose("rock", 3, 8.0, 0.0, Arrangement(scale=scale, bpm=bpm)).labels["mood"] == mood
+    assert mood in MOODS
+
+
+def test_the_melody_has_the_third_of_a_scale_that_was_asked_for():
+    score = compose("metal", 1, 16.0, 0.0, Arrangement(scale="major", lead="flute"))
+    intervals = {(note.pitch - int(score.labels["key"])) % 12 for note in score.notes if note.voice == "flute"}
+    assert 3 not in intervals
+    assert intervals <= {0, 2, 4, 7, 9}

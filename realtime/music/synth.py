@@ -61,7 +61,7 @@ class RenderedClip:
     first_beat_s : float
         Time of the first downbeat: 0.
     labels : dict of str to str
-        Genre, key, scale, voices, and what was borrowed.
+        Genre, key, scale, voices, mood, and what was borrowed.
     """
 
     audio: NDArray[np.float32]
@@ -80,22 +80,26 @@ def render(spec: ClipSpec) -> RenderedClip:
         An unknown genre, or a duration, rate, seed or share out of range.
     """
     _check(spec)
-    score = compose(spec.genre, spec.seed, spec.duration_s, spec.borrow)
-    n_frames = round(score.n_bars * 240.0 / score.bpm * spec.rate_hz)
+    return perform(compose(spec.genre, spec.seed, spec.duration_s, spec.borrow), spec.rate_hz)
+
+
+def perform(score: Score, rate_hz: int) -> RenderedClip:
+    """Play a score that `compose` wrote, at 8000 to 192000 frames per second."""
+    n_frames = round(score.n_bars * 240.0 / score.bpm * rate_hz)
     frames_per_step = n_frames / (score.n_bars * STEPS_PER_BAR)
     pitched = np.zeros((n_frames, 2), np.float32)
     for name in sorted({note.voice for note in score.notes}):
-        pitched += _play_voice(name, score, n_frames, spec.rate_hz)
-    drums = _play_drums(score, n_frames, frames_per_step, spec.rate_hz)
+        pitched += _play_voice(name, score, n_frames, rate_hz)
+    drums = _play_drums(score, n_frames, frames_per_step, rate_hz)
     mix = pitched + drums
-    delays = np.array([[round(spec.rate_hz * (s + spread)) for s in (*_COMB_S, *_ALLPASS_S)]
+    delays = np.array([[round(rate_hz * (s + spread)) for s in (*_COMB_S, *_ALLPASS_S)]
                        for spread in (0.0, 0.00053)])
     add_reverb(mix, _mono(pitched) + np.float32(0.4) * _mono(drums), delays, 0.8, score.reverb)
     mix -= np.array([mix[:, 0].mean(), mix[:, 1].mean()], np.float32)
     mix *= np.float32(0.9 / np.percentile(np.abs(mix[::7]), 99.5))
     np.tanh(mix, out=mix)  # the loudest half per cent is rounded off, as a mastering limiter would
     mix *= np.float32(_PEAK / max(mix.max(), -mix.min()))
-    return RenderedClip(mix, spec.rate_hz, score.bpm, 0.0, score.labels)
+    return RenderedClip(mix, rate_hz, score.bpm, 0.0, score.labels)
 
 
 def _mono(audio: NDArray[np.float32]) -> NDArray[np.float32]:

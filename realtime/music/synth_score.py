@@ -1,6 +1,7 @@
 """From a style and a seed to notes: the composer of the synthesiser."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -8,8 +9,10 @@ import numpy as np
 from realtime.music.synth_styles import GENRES, MELODY_SCALES, SCALES, STYLES, Style
 
 STEPS_PER_BAR = 16
+PARTS = ("tempo", "harmony", "drums", "bass", "chords", "lead")
+MOODS = ("calm", "happy", "sad", "tense")
+_LIVELY_PER_S = 11.0  # the median of the ten styles; blues and country lie on both sides of it
 _T = TypeVar("_T")
-_PARTS = ("tempo", "harmony", "drums", "bass", "chords", "lead")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,35 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Arrangement:
+    """What is asked of a piece beyond its genre; whatever is left out, the style and the seed decide.
+
+    Attributes
+    ----------
+    parts : mapping of str to str
+        Genre that a part of PARTS comes from.
+    bpm : float or None
+        Tempo in quarter notes.
+    scale : str or None
+        One of SCALES; the melody follows where its own scale has the other third.
+    lead, chords : str or None
+        Voices of the melody and the chords.
+    lead_density : float
+        Factor on the notes of the melody.
+    """
+
+    parts: Mapping[str, str] = field(default_factory=dict)
+    bpm: float | None = None
+    scale: str | None = None
+    lead: str | None = None
+    chords: str | None = None
+    lead_density: float = 1.0
+
+
+_AS_THE_STYLE_HAS_IT = Arrangement()
+
+
+@dataclass(frozen=True)
 class _Plan:
     """Choices that hold for the whole piece."""
 
@@ -59,9 +91,11 @@ class _Plan:
     progression: tuple[int, ...]
     swing: float
     n_bars: int
+    arrangement: Arrangement
 
 
-def compose(genre: str, seed: int, duration_s: float, borrow: float) -> Score:
+def compose(genre: str, seed: int, duration_s: float, borrow: float,
+            arrangement: Arrangement = _AS_THE_STYLE_HAS_IT) -> Score:
     """A piece of the genre that lasts at least `duration_s`, in whole bars.
 
     Parameters
@@ -75,28 +109,47 @@ def compose(genre: str, seed: int, duration_s: float, borrow: float) -> Score:
     borrow : float
         Probability that one part (tempo, harmony, drums, bass, chords or lead) comes from another
         genre, from 0 (textbook examples) to 1.
+    arrangement : Arrangement
+        Asks for more than a genre; the seed's draws stay the same, so a piece changes only where asked.
     """
     rng = np.random.default_rng([seed, GENRES.index(genre)])
-    style = {part: STYLES[genre] for part in _PARTS}
+    style = {part: STYLES[arrangement.parts.get(part, genre)] for part in PARTS}
     borrowed = ""
     if rng.random() < borrow:
-        part = _PARTS[int(rng.integers(len(_PARTS)))]
+        part = PARTS[int(rng.integers(len(PARTS)))]
         other = [name for name in GENRES if name != genre][int(rng.integers(len(GENRES) - 1))]
         style[part] = STYLES[other]
         borrowed = f"{part} from {other}"
     bpm = round(float(rng.uniform(*style["tempo"].bpm)), 1)
+    bpm = arrangement.bpm or bpm
     n_bars = max(1, int(np.ceil(duration_s * bpm / 240.0 - 1e-9)))
     harmony = style["harmony"]
-    plan = _Plan(style, bpm, int(rng.integers(12)), _pick(rng, harmony.scales), _pick(rng, harmony.progressions),
-                 style["tempo"].swing, n_bars)
+    key, scale, progression = int(rng.integers(12)), _pick(rng, harmony.scales), _pick(rng, harmony.progressions)
+    plan = _Plan(style, bpm, key, arrangement.scale or scale, progression, style["tempo"].swing, n_bars, arrangement)
     bass, bass_voice = _bass(rng, plan)
     chords, chord_voice = _chords(rng, plan)
     lead, lead_voice = _lead(rng, plan)
+    drums, notes, hits = style["drums"].drums, [*bass, *chords, *lead, *_pad(rng, plan)], _drums(rng, plan)
     labels = {"genre": genre, "key": str(plan.key), "scale": plan.scale, "bass": bass_voice, "chords": chord_voice,
-              "lead": lead_voice, "borrowed": borrowed}
-    drums = style["drums"].drums
-    return Score(bpm, n_bars, drums.kit, drums.level, style["chords"].reverb,
-                 tuple(bass + chords + lead + _pad(rng, plan)), tuple(_drums(rng, plan)), labels)
+              "lead": lead_voice, "borrowed": borrowed,
+              "mood": _mood(plan.scale, _liveliness(notes, hits, drums.level) / (n_bars * 240.0 / bpm))}
+    return Score(bpm, n_bars, drums.kit, drums.level, style["chords"].reverb, tuple(notes), tuple(hits), labels)
+
+
+def _liveliness(notes: list[Note], hits: list[Hit], drum_level: float) -> float:
+    """Onsets of a piece, a chord being one, drums by their loudness."""
+    onsets = {(note.voice, round(note.step, 1)) for note in notes}
+    return len(onsets) + drum_level * sum(hit.velocity for hit in hits)
+
+
+def _mood(scale: str, onsets_per_s: float) -> str:
+    """Russell's plane of affect: a major third pleases, many onsets excite."""
+    lively = onsets_per_s > _LIVELY_PER_S
+    return ("happy" if lively else "calm") if _is_bright(scale) else ("tense" if lively else "sad")
+
+
+def _is_bright(scale: str) -> bool:
+    return 4 in SCALES[scale]
 
 
 def _pick(rng: np.random.Generator, options: tuple[_T, ...]) -> _T:
@@ -163,6 +216,7 @@ def _bass(rng: np.random.Generator, plan: _Plan) -> tuple[list[Note], str]:
 def _chords(rng: np.random.Generator, plan: _Plan) -> tuple[list[Note], str]:
     part = plan.style["chords"].chords
     voice, pattern = _pick(rng, part.voices), _pick(rng, part.patterns)
+    voice = plan.arrangement.chords or voice
     pan, notes = rng.choice([-0.4, 0.4]), []
     for bar in range(plan.n_bars):
         pitches = _chord_pitches(plan, bar, part.size, part.centre)
@@ -194,14 +248,13 @@ def _lead(rng: np.random.Generator, plan: _Plan) -> tuple[list[Note], str]:
     """A motif of one bar, repeated and varied: that is what makes it a tune rather than a random walk."""
     part = plan.style["lead"].lead
     voice = _pick(rng, part.voices)
-    intervals = MELODY_SCALES[part.scale]
-    if part.scale in ("major", "minor"):
-        intervals = MELODY_SCALES["major" if 4 in SCALES[plan.scale] else "minor"]
+    voice = plan.arrangement.lead or voice
+    intervals = MELODY_SCALES[_melody_scale(part.scale, plan)]
     n = len(intervals)
     ladder = [plan.key + 12 * octave + step for octave in range(10) for step in intervals]
     home = int(np.argmin([abs(pitch - part.centre) for pitch in ladder]))
     weight = np.where(np.arange(STEPS_PER_BAR) % 4 == 0, 2.0, np.where(np.arange(STEPS_PER_BAR) % 2 == 0, 1.3, 0.25))
-    n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density))))
+    n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density * plan.arrangement.lead_density))))
     motif = np.sort(rng.choice(STEPS_PER_BAR, n_notes, replace=False, p=weight / weight.sum()))
     moves = rng.choice([-2, -1, -1, 0, 1, 1, 2], n_notes)
     notes, place = [], home
@@ -216,3 +269,13 @@ def _lead(rng: np.random.Generator, plan: _Plan) -> tuple[list[Note], str]:
                 notes.append(Note(voice, _swung(bar * STEPS_PER_BAR + int(step), plan.swing),
                                   0.9 * min(following - step, 6), ladder[place], rng.uniform(0.6, 0.9), 0.1))
     return notes, voice
+
+
+def _melody_scale(scale: str, plan: _Plan) -> str:
+    """Scale of the melody: its style's, unless the harmony asks for the other third."""
+    bright = _is_bright(plan.scale)
+    if scale in ("major", "minor"):
+        return "major" if bright else "minor"
+    if plan.arrangement.scale and bright != (4 in MELODY_SCALES[scale]):
+        return "major_pentatonic" if bright else "minor_pentatonic"
+    return scale
