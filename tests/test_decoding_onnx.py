@@ -72,8 +72,8 @@ def external(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(("model", "sentence"), [
-    (graph(weights(N_VOXELS + 1), N_VOXELS + 1, DIM), r"input tensor\(float\) \[1, 41\], wanted .*\[1, 40\]"),
-    (graph(weights(n_out=DIM + 1), N_VOXELS, DIM + 1), r"output tensor\(float\) \[1, 7\], wanted .*\[1, 6\]"),
+    (graph(weights(N_VOXELS + 1), N_VOXELS + 1, DIM), r"input features tensor\(float\) \[1, 41\], wanted .*\[1, 40\]"),
+    (graph(weights(n_out=DIM + 1), N_VOXELS, DIM + 1), r"output embedding tensor\(float\) \[1, 7\], wanted .*\[1, 6\]"),
     (graph(weights().astype(np.float64), N_VOXELS, DIM, TensorProto.DOUBLE), r"tensor\(double\)"),
     (graph(np.full((N_VOXELS, DIM), np.nan, np.float32), N_VOXELS, DIM), "gives NaN"),
     (external(graph(weights(), N_VOXELS, DIM)), "outside its file"),
