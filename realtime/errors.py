@@ -5,6 +5,7 @@ RealtimeError
 ├── BundleError            a bundle that cannot be read, or does not fit this run
 │   └── SpaceMismatchError two parts that speak of different embedding spaces
 ├── CatalogueError         music that is missing or not what its index says
+├── EmbedderError          an embedder that cannot be read, or sound or words it cannot embed
 ├── EventsError            an events file that does not fit the run
 ├── VolumeError            one volume that cannot be used; recorded, never fatal
 ├── JournalError           the journal cannot be written, or a record in it is damaged
@@ -33,6 +34,10 @@ class SpaceMismatchError(BundleError):
 
 class CatalogueError(RealtimeError):
     """Music that is missing or not what its index says."""
+
+
+class EmbedderError(RealtimeError):
+    """An embedder that cannot be read, or sound or words it cannot embed."""
 
 
 class EventsError(RealtimeError):

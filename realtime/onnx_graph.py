@@ -81,5 +81,5 @@ def _type(name: str) -> str:
 
 def _fits(port: onnxruntime.NodeArg, name: str, shape: list[int | None]) -> bool:
     sizes = len(port.shape) == len(shape) and all(
-        size is None and not isinstance(got, int) or size == got for got, size in zip(port.shape, shape, strict=True))
+        not isinstance(got, int) if size is None else got == size for got, size in zip(port.shape, shape, strict=True))
     return sizes and port.type == _type(name) and name in ("", port.name)

@@ -43,4 +43,5 @@ class OnnxDecoder:
     def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embedding of shape (dim,) for finite features of shape (n_voxels,); a new array."""
         row = np.ascontiguousarray(features, np.float32).reshape(1, self._n_voxels)
-        return self._graph.run(row)[0][0]
+        embedding: NDArray[np.float32] = self._graph.run(row)[0][0]
+        return embedding
