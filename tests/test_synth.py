@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from realtime.errors import CatalogueError
 from realtime.music.synth import ClipSpec, render
-from realtime.music.synth_score import MOODS, STEPS_PER_BAR, Arrangement, compose
+from realtime.music.synth_parts import STEPS_PER_BAR, Arrangement
+from realtime.music.synth_score import MOODS, compose
 from realtime.music.synth_styles import GENRES, STYLES
 from realtime.music.synth_voices import TABLE_SIZE, VOICES, voice_tables
 

@@ -34,6 +34,8 @@ class Voice:
         Depth and rate.
     detune_cents : float
         Left is tuned up and right down by this much.
+    noise, noise_s : float
+        Level of breath, bow or pick at the attack, and the time constant with which it goes.
     drive : float
         Gain into a saturating amplifier; 0 is clean.
     level : float
@@ -53,52 +55,58 @@ class Voice:
     vibrato_cents: float = 0.0
     vibrato_hz: float = 5.2
     detune_cents: float = 0.0
+    noise: float = 0.0
+    noise_s: float = 0.02
     drive: float = 0.0
     level: float = 1.0
 
     def shape(self) -> NDArray[np.float64]:
-        """Parameters in the order that `mix_notes` takes them, shape (8,)."""
+        """Parameters in the order that `mix_notes` takes them, shape (10,)."""
         return np.array([self.attack_s, self.decay_s, self.sustain, self.release_s, self.brightness_s,
-                         self.vibrato_cents, self.vibrato_hz, self.detune_cents])
+                         self.vibrato_cents, self.vibrato_hz, self.detune_cents, self.noise, self.noise_s])
 
 
 VOICES = {
-    "piano": Voice(1.3, 2.6, decay_s=0.9, release_s=0.12, brightness_s=0.25, detune_cents=1.5),
-    "electric_piano": Voice(2.0, 3.5, even=0.4, formant=7, formant_gain=2.0, decay_s=0.9, release_s=0.1,
-                            brightness_s=0.12, vibrato_cents=4, level=1.1),
+    "piano": Voice(1.1, 2.1, decay_s=0.9, release_s=0.12, brightness_s=0.25, detune_cents=1.5, noise=0.35,
+                   noise_s=0.012),
+    "electric_piano": Voice(1.7, 3.0, even=0.4, formant=7, formant_gain=2.0, decay_s=0.9, release_s=0.1,
+                            brightness_s=0.12, vibrato_cents=4, level=1.1, noise=0.15, noise_s=0.008),
     "organ": Voice(0.9, 1.0, even=0.9, attack_s=0.008, decay_s=1.0, sustain=0.9, release_s=0.03, vibrato_cents=8,
-                   vibrato_hz=6.3, detune_cents=2, level=0.55),
+                   vibrato_hz=6.3, detune_cents=2, level=0.55, noise=0.15, noise_s=0.006),
     "acoustic_guitar": Voice(0.9, 2.4, even=0.7, formant=4, formant_gain=0.8, decay_s=0.5, release_s=0.08,
-                             brightness_s=0.09),
-    "clean_guitar": Voice(1.1, 2.0, formant=3, formant_gain=1.0, decay_s=0.7, release_s=0.05, brightness_s=0.2),
-    "muted_guitar": Voice(0.8, 2.5, decay_s=0.07, release_s=0.03, brightness_s=0.03, level=1.2),
+                             brightness_s=0.09, noise=0.5, noise_s=0.012),
+    "clean_guitar": Voice(1.0, 2.0, formant=3, formant_gain=1.0, decay_s=0.7, release_s=0.05, brightness_s=0.2,
+                          noise=0.3, noise_s=0.01),
+    "muted_guitar": Voice(0.7, 1.8, decay_s=0.07, release_s=0.03, brightness_s=0.03, level=1.2, noise=0.5,
+                          noise_s=0.015),
     "overdriven_guitar": Voice(0.9, 1.4, decay_s=2.5, sustain=0.5, release_s=0.06, brightness_s=0.8, drive=5,
                                detune_cents=4, vibrato_cents=5, level=0.5),
     "distorted_guitar": Voice(0.7, 1.1, decay_s=3.0, sustain=0.7, release_s=0.04, brightness_s=1.0, drive=14,
                               detune_cents=7, level=0.5),
-    "strings": Voice(1.1, 1.3, attack_s=0.09, decay_s=1.5, sustain=0.8, release_s=0.18, vibrato_cents=9,
-                     detune_cents=7, level=0.55),
-    "cello": Voice(1.2, 1.5, formant=3, formant_gain=0.8, attack_s=0.05, decay_s=1.5, sustain=0.8, release_s=0.15,
-                   vibrato_cents=7, detune_cents=3, level=0.7),
+    "strings": Voice(0.95, 1.15, attack_s=0.09, decay_s=1.5, sustain=0.8, release_s=0.18, vibrato_cents=9,
+                     detune_cents=7, level=0.55, noise=0.1, noise_s=2.0),
+    "cello": Voice(1.05, 1.3, formant=3, formant_gain=0.8, attack_s=0.05, decay_s=1.5, sustain=0.8, release_s=0.15,
+                   vibrato_cents=7, detune_cents=3, level=0.7, noise=0.12, noise_s=1.0),
     "fiddle": Voice(0.8, 1.0, formant=5, formant_gain=1.0, attack_s=0.035, decay_s=1.0, sustain=0.8, release_s=0.07,
-                    vibrato_cents=14, vibrato_hz=6.0, level=0.45),
-    "flute": Voice(2.4, 2.6, attack_s=0.05, decay_s=1.0, sustain=0.85, release_s=0.08, vibrato_cents=12,
-                   vibrato_hz=4.8, level=0.8),
+                    vibrato_cents=14, vibrato_hz=6.0, level=0.45, noise=0.12, noise_s=1.0),
+    "flute": Voice(1.9, 2.1, attack_s=0.05, decay_s=1.0, sustain=0.85, release_s=0.08, vibrato_cents=12,
+                   vibrato_hz=4.8, level=0.8, noise=0.35, noise_s=0.5),
     "brass": Voice(0.7, 1.3, formant=4, formant_gain=0.7, attack_s=0.025, decay_s=0.5, sustain=0.7, release_s=0.06,
-                   brightness_s=0.3, vibrato_cents=4, detune_cents=4, level=0.45),
+                   brightness_s=0.3, vibrato_cents=4, detune_cents=4, level=0.45, noise=0.1, noise_s=0.05),
     "saxophone": Voice(0.9, 1.2, even=0.55, formant=6, formant_gain=1.2, attack_s=0.03, decay_s=0.8, sustain=0.75,
-                       release_s=0.06, vibrato_cents=11, level=0.5),
+                       release_s=0.06, vibrato_cents=11, level=0.5, noise=0.2, noise_s=0.4),
     "harmonica": Voice(0.6, 0.9, even=0.5, formant=5, formant_gain=1.5, attack_s=0.03, decay_s=0.8, sustain=0.8,
-                       release_s=0.05, vibrato_cents=16, vibrato_hz=6.5, level=0.4),
+                       release_s=0.05, vibrato_cents=16, vibrato_hz=6.5, level=0.4, noise=0.2, noise_s=0.6),
     "synth_pad": Voice(1.0, 1.8, attack_s=0.15, decay_s=2.0, sustain=0.8, release_s=0.3, brightness_s=0.9,
                        detune_cents=11, level=0.5),
     "synth_lead": Voice(1.0, 1.3, even=0.6, attack_s=0.008, decay_s=0.6, sustain=0.6, release_s=0.08,
                         brightness_s=0.4, vibrato_cents=8, detune_cents=6, level=0.5),
     "synth_pluck": Voice(0.9, 2.6, decay_s=0.22, release_s=0.1, brightness_s=0.07, detune_cents=5),
-    "upright_bass": Voice(1.6, 3.0, attack_s=0.008, decay_s=0.45, release_s=0.06, brightness_s=0.08, level=0.85),
+    "upright_bass": Voice(1.4, 2.5, attack_s=0.008, decay_s=0.45, release_s=0.06, brightness_s=0.08, level=0.85,
+                          noise=0.4, noise_s=0.008),
     "electric_bass": Voice(1.3, 2.3, attack_s=0.004, decay_s=0.8, sustain=0.2, release_s=0.05, brightness_s=0.15,
-                           level=0.7),
-    "sub_bass": Voice(3.2, 4.0, attack_s=0.01, decay_s=1.2, sustain=0.6, release_s=0.09, level=0.8),
+                           level=0.7, noise=0.3, noise_s=0.006),
+    "sub_bass": Voice(2.4, 3.2, attack_s=0.01, decay_s=1.2, sustain=0.6, release_s=0.09, level=0.8),
     "synth_bass": Voice(0.9, 2.2, even=0.8, attack_s=0.004, decay_s=0.3, sustain=0.3, release_s=0.04,
                         brightness_s=0.08, level=0.65),
     "distorted_bass": Voice(0.9, 1.5, attack_s=0.004, decay_s=1.5, sustain=0.5, release_s=0.04, brightness_s=0.5,
@@ -124,6 +132,16 @@ def voice_tables(name: str, rate_hz: int) -> NDArray[np.float32]:
             period = np.fft.irfft(spectrum)
             tables[octave, row] = period / np.abs(period).max()
     return tables
+
+
+@lru_cache(maxsize=8)
+def air_noise(rate_hz: int) -> NDArray[np.float32]:
+    """What breath, bow and pick sound like: noise from 0.8 to 9 kHz, float32 of shape (32768,), RMS 0.25."""
+    spectrum = np.fft.rfft(np.random.default_rng(977).standard_normal(32768))
+    hertz = np.fft.rfftfreq(32768, 1 / rate_hz)
+    spectrum *= hertz / 800 / (1 + (hertz / 800) ** 2) ** 0.75 / (1 + (hertz / 9000) ** 4)
+    noise = np.fft.irfft(spectrum)
+    return np.asarray(0.25 * noise / noise.std(), np.float32)
 
 
 @lru_cache(maxsize=8)
