@@ -132,6 +132,10 @@ class PlayerClient:
         """Change to the cue's clip at the next beat, or fade out for ""."""
         self._send(protocol.Play(cue.number, cue.clip_id))
 
+    def play_stream(self, cue: Cue, stream: str) -> None:
+        """Change to a stream at the next beat; to the cue's clip whenever the stream breaks off."""
+        self._send(protocol.PlayStream(cue.number, stream, cue.clip_id))
+
     def set_volume(self, volume_db: float) -> None:
         """Set the operator's volume, in dB.
 
@@ -150,8 +154,12 @@ class PlayerClient:
         self._send(protocol.Mute(muted))
 
     def stop(self) -> None:
-        """Silence within some 20 ms, for good: only a new player makes sound again."""
+        """Silence within some 20 ms, until `rearm`."""
         self._send(protocol.Stop())
+
+    def rearm(self) -> None:
+        """Take `stop` back."""
+        self._send(protocol.Rearm())
 
     async def events(self) -> AsyncIterator[protocol.Event]:
         """News of the player as it comes, from `Started` on; ends with the player. For one reader."""

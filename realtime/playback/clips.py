@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
 from realtime.messages import Clip
+from realtime.playback.mixer import ENDLESS
 from realtime.playback.safety import gain_of_db
 
 BEATS_PER_BAR = 4
@@ -35,6 +36,45 @@ class Loop:
     clip_id: str
     frames: NDArray[np.float32]
     beat_frames: float
+
+    @property
+    def ready(self) -> int:
+        """A loop never runs dry."""
+        return ENDLESS
+
+    @property
+    def starved(self) -> bool:
+        """A loop never starves."""
+        return False
+
+    @property
+    def source_id(self) -> str:
+        """What the mixer tells sources apart by."""
+        return self.clip_id
+
+    def next_beat(self, position: int) -> int:
+        """First frame at or after a position that is a beat; the loop's end is a downbeat."""
+        if self.beat_frames <= 0:
+            return position
+        passes, within = divmod(position, len(self.frames))
+        beat = int(np.ceil(within / self.beat_frames))
+        if round((beat - 1) * self.beat_frames) >= within:  # the beat was rounded to the frame asked for
+            beat -= 1
+        offset = min(round(beat * self.beat_frames), len(self.frames))
+        return int(passes) * len(self.frames) + max(offset, int(within))
+
+    def add_to(self, out: NDArray[np.float32], position: int, gains: NDArray[np.float64] | None) -> None:
+        """Add `len(out)` frames of the endless loop from a position on, times gains of shape (len(out),)."""
+        done = 0
+        while done < len(out):
+            begin = (position + done) % len(self.frames)
+            piece = self.frames[begin : begin + len(out) - done]
+            factor = 1.0 if gains is None else gains[done : done + len(piece), None].astype(np.float32)
+            out[done : done + len(piece)] += piece * factor
+            done += len(piece)
+
+    def forget(self) -> None:
+        """Nothing: a loop has no state."""
 
 
 def make_loop(clip: Clip, audio: NDArray[np.float32], rate_hz: int) -> Loop:

@@ -55,6 +55,14 @@ class LastingPlayer:
         self._cue = cue
         self._player.play(cue)
 
+    def play_stream(self, cue: Cue, stream: str) -> None:
+        """Change to a stream at the next beat; to the cue's clip whenever the stream breaks off.
+
+        A new process has no producers yet: it gets the cue's clip until the stream is asked for again.
+        """
+        self._cue = cue
+        self._player.play_stream(cue, stream)
+
     def set_volume(self, volume_db: float) -> None:
         """Set the operator's volume, in dB; PlaybackError when it is not a number or above 12 dB."""
         self._player.set_volume(volume_db)

@@ -1,8 +1,9 @@
 """The player process: `python -m realtime.playback.player`, started by `realtime.playback.client`.
 
 It keeps playing while the live program stalls, and falls silent within a second of its death.
-One thread mixes ahead into the ring; others read commands, read clips, write events, drain the
-ring and write the recording. STOP and mute act where frames leave the ring.
+One thread mixes ahead into the ring; others read commands, read clips, receive streams, write
+events, drain the ring and write the recording. STOP and mute act where frames leave the ring, and
+come in by the pipe or by the player's own door.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -22,14 +24,19 @@ from numpy.typing import NDArray
 from realtime.errors import RealtimeError
 from realtime.playback import protocol
 from realtime.playback.clips import ClipLibrary, Loop
-from realtime.playback.mixer import CueStart, Mixer
+from realtime.playback.door import Door, door_of
+from realtime.playback.mixer import Mixer
+from realtime.playback.news import EventWriter, Hearing
 from realtime.playback.output import Output
 from realtime.playback.safety import Gate, SafetyChain
-from realtime.playback.settings import is_volume
+from realtime.playback.settings import PlayerSettings, is_volume
+from realtime.playback.streams import ConditionStart, StreamSource
 
 STATUS_PERIOD_S = 0.5
 TAIL_BLOCKS = 5  # of silence at the end of every recording
-EVENTS_KEPT = 10_000  # while the parent does not read
+FED_POLL_S = 0.005  # how often the mixer looks while it waits for a stream's chunk
+STREAM_LOOKAHEAD = 0.8  # of the look-ahead, what is mixed and queued when the next chunk is asked for …
+STALL_AT = 0.3  # … and what is left of it when a chunk that has not come is given up
 REALTIME_PRIORITY = 30
 ORPHAN_FADE_S = 0.5  # with a ring of up to as much, silence comes within a second of the parent's death
 ORPHANED = "the live program is gone"
@@ -38,40 +45,16 @@ QUIETEST_DBFS = -200.0  # JSON has no infinity
 
 @dataclass(frozen=True)
 class _ReadyCue:
+    """A cue whose clip is read: to the clip, or to a stream with the clip to fall back on."""
+
     number: int
     loop: Loop | None
+    stream: str = ""
 
 
 @dataclass(frozen=True)
 class _End:
     reason: str
-
-
-class EventWriter:
-    """Writes events from a thread, so that a parent that does not read cannot stop the sound."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-        self._queue: queue.Queue[protocol.Event | None] = queue.Queue(EVENTS_KEPT)
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self._thread.start()
-
-    def put(self, event: protocol.Event) -> None:
-        """Send soon; dropped when the parent has not read thousands of them."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(event)
-
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Send what waits, for at most this long."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):  # a dead parent reads nothing
-            while (event := self._queue.get()) is not None:
-                self._pipe.write(protocol.encode_line(event))
-                self._pipe.flush()
 
 
 class Player:
@@ -95,13 +78,17 @@ class Player:
         self._chain = SafetyChain(settings.rate_hz, settings.volume_db, settings.ceiling_dbfs)
         self._block_frames = 2 * self._chain.delay_frames
         self._gate = Gate(settings.rate_hz)
-        self._wanted: queue.SimpleQueue[protocol.Play] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
-        self._unheard: list[CueStart] = []
         self._ending = ""
+        self._lookahead_frames = round(settings.lookahead_s * settings.rate_hz)
+        self._streaming: _ReadyCue | None = None  # the last cue to a stream
+        self._fed = threading.Event()
         n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
         lead_in = self._chain.process(self._mixer.mix(n_ahead * self._block_frames))
         self._output = Output(settings, self._gate, lead_in)
+        self._hearing = Hearing(self._output.outlet, events, self._chain.delay_frames)
+        self._door = _open_door(settings, self.obey_guest, self._fed.set)
 
     def end(self, reason: str) -> None:
         """Fade out and end; from any thread."""
@@ -120,9 +107,11 @@ class Player:
         match command:
             case protocol.Stop():
                 self._gate.stop()
+            case protocol.Rearm():
+                self._gate.rearm()
             case protocol.Mute():
                 self._gate.mute(command.muted)
-            case protocol.Play():
+            case protocol.Play() | protocol.PlayStream():
                 self._wanted.put(command)
             case protocol.Volume() if is_volume(command.volume_db):
                 self._orders.put(command)
@@ -131,15 +120,27 @@ class Player:
             case _:
                 self._events.put(protocol.Rejected(-1, f"Cannot do {command} now."))
 
+    def obey_guest(self, command: protocol.Command) -> protocol.Event:
+        """Carry out what came by the door; what is played stays the live program's to say."""
+        if not isinstance(command, protocol.Stop | protocol.Rearm | protocol.Mute | protocol.Volume):
+            return protocol.Rejected(-1, "By the door come only stop, rearm, mute and volume.")
+        self._obey(command)
+        return protocol.Obeyed(self._gate.stopped, os.getpid())
+
     def read_clips(self) -> None:
         """Turn wanted clips into loops, in order; for a thread of its own."""
         while True:
             wanted = self._wanted.get()
+            stream = wanted.stream if isinstance(wanted, protocol.PlayStream) else ""
+            clip_id = wanted.fallback_clip_id if isinstance(wanted, protocol.PlayStream) else wanted.clip_id
+            loop = None
             try:
-                loop = self._library.load(wanted.clip_id) if wanted.clip_id else None
-                self._orders.put(_ReadyCue(wanted.cue, loop))
+                loop = self._library.load(clip_id) if clip_id else None
             except Exception as exc:  # no clip may end the thread that serves the others
                 self._events.put(protocol.Rejected(wanted.cue, str(exc)))
+                if not stream:
+                    continue
+            self._orders.put(_ReadyCue(wanted.cue, loop, stream))
 
     def run(self, priority: str) -> None:
         """Play until the end."""
@@ -152,6 +153,12 @@ class Player:
             ):  # the end of the pipe says so too, unless a child of the parent holds it
                 self.end(ORPHANED)
             self._take_orders()
+            self._ask_for_chunks()
+            if self._waits_for_chunk():
+                self._fed.wait(FED_POLL_S)
+                self._fed.clear()
+                self._hearing.tell()
+                continue
             self._play_block(self._mixer.mix(self._block_frames))
             n_blocks += 1
             if n_blocks % blocks_per_status == 0:
@@ -159,7 +166,7 @@ class Player:
         for _ in range(TAIL_BLOCKS):
             self._play_block(self._mixer.mix(self._block_frames))
         self._output.close()
-        self._report_sounding()
+        self._hearing.tell()
         self._report_status()
         stats = self._output.outlet.stats()
         self._events.put(protocol.Ended(self._ending, stats.frames_played, stats.underruns, stats.peak))
@@ -174,6 +181,7 @@ class Player:
                 time_s=output.outlet.time_of(0),
                 device_latency_s=output.drain.latency_s,
                 priority=priority,
+                door=str(door_of(self._settings.played_wav)) if self._door else "",
             )
         )
 
@@ -182,11 +190,55 @@ class Player:
             while True:
                 match order := self._orders.get_nowait():
                     case _ReadyCue():
-                        self._mixer.cue(order.number, order.loop)
+                        self._cue(order)
                     case protocol.Volume():
                         self._chain.set_volume_db(order.volume_db)
                     case _End() if not self._ending:
                         self._begin_end(order.reason)
+
+    def _cue(self, order: _ReadyCue) -> None:
+        if not order.stream:
+            self._mixer.cue(order.number, order.loop)
+            return
+        inlet = self._door.inlet(order.stream) if self._door else None
+        if inlet is None:
+            reason = f"Nobody feeds stream {order.stream!r}. Connect its producer to the player's door first."
+            self._events.put(protocol.Rejected(order.number, reason))
+            return
+        self._streaming = order
+        self._mixer.cue(order.number, inlet.source)
+
+    def _ask_for_chunks(self) -> None:
+        """Keep what streams have mixed and queued at the look-ahead, and no more: the next condition is newer."""
+        for source in (self._mixer.playing, self._mixer.waiting):
+            if not isinstance(source, StreamSource) or self._door is None:
+                continue
+            plays = source is self._mixer.playing and not source.starved
+            ahead = source.queued + (self._output.outlet.ring.fill if plays else 0)
+            inlet = self._door.inlet(source.stream)
+            wanted_ahead = STREAM_LOOKAHEAD * self._lookahead_frames if plays else 0
+            if inlet is not None and ahead <= wanted_ahead:
+                inlet.want()
+
+    def _waits_for_chunk(self) -> bool:
+        """Whether a stream has too little for a block, and there is time left for more to come."""
+        playing = self._mixer.playing
+        if self._mixer.ready >= self._block_frames or (playing is not None and playing.starved) or self._ending:
+            return False
+        return self._output.outlet.ring.fill > STALL_AT * self._lookahead_frames
+
+    def _follow_stream(self) -> None:
+        """Expect its conditions to be heard; put the fallback in its place when it broke off."""
+        source, streaming = self._mixer.playing, self._streaming
+        if not isinstance(source, StreamSource) or streaming is None:
+            return
+        for condition, position in source.take_conditions():
+            self._hearing.expect(ConditionStart(source.stream, condition, self._mixer.start + position))
+        if source.tell_stall():
+            loop = streaming.loop
+            self._events.put(protocol.Stalled(source.stream, loop.clip_id if loop else ""))
+            if loop is not None and self._mixer.waiting is None:
+                self._mixer.cue(streaming.number, loop)
 
     def _begin_end(self, reason: str) -> None:
         self._ending = reason
@@ -197,25 +249,12 @@ class Player:
 
     def _play_block(self, mixed: NDArray[np.float32]) -> None:
         self._output.write(self._chain.process(mixed))
-        self._unheard += self._mixer.take_news()
-        self._report_sounding()
+        for start in self._mixer.take_news():
+            self._hearing.expect(start)
+        self._follow_stream()
+        self._hearing.tell()
         for reason in self._output.take_failures():
             self._events.put(protocol.Failed(reason, self._output.kind))
-
-    def _report_sounding(self) -> None:
-        """Tell of every cue whose first sample has left the ring, in the order of the cues."""
-        outlet = self._output.outlet
-        while self._unheard:
-            start = self._unheard[0]
-            frame = start.frame + self._chain.delay_frames
-            if start.frame < 0:
-                self._events.put(protocol.Overtaken(start.number))
-            elif outlet.has_left(frame):
-                position, time_s = outlet.position_of(frame), outlet.time_of(frame)
-                self._events.put(protocol.Sounding(start.number, start.clip_id, frame, position, time_s))
-            else:
-                return
-            self._unheard.pop(0)
 
     def _report_status(self) -> None:
         output = self._output
@@ -233,6 +272,14 @@ class Player:
                 stopped=self._gate.stopped,
             )
         )
+
+
+def _open_door(settings: PlayerSettings, obey: Callable[[protocol.Command], protocol.Event],
+               fed: Callable[[], None]) -> Door | None:
+    try:
+        return Door(door_of(settings.played_wav), settings.rate_hz, obey, fed)
+    except OSError:  # a folder on a file system without sockets: the pipe is still there
+        return None
 
 
 def _ask_for_priority() -> str:

@@ -28,6 +28,18 @@ class Play(msgspec.Struct, frozen=True, tag_field="command", tag="play"):
     clip_id: str
 
 
+class PlayStream(msgspec.Struct, frozen=True, tag_field="command", tag="play_stream"):
+    """Change to a stream at the next beat after its first chunk; to the fallback clip whenever it breaks off.
+
+    Somebody must feed the stream through the player's door: `realtime.playback.feed.StreamFeed`.
+    With the fallback "" a stream that breaks off leaves silence until its next chunk.
+    """
+
+    cue: int
+    stream: str
+    fallback_clip_id: str
+
+
 class Volume(msgspec.Struct, frozen=True, tag_field="command", tag="volume"):
     """Set the operator's volume."""
 
@@ -41,7 +53,11 @@ class Mute(msgspec.Struct, frozen=True, tag_field="command", tag="mute"):
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="command", tag="stop"):
-    """Silence at once, for good."""
+    """Silence at once, until `Rearm`; later players in this folder stay silent too."""
+
+
+class Rearm(msgspec.Struct, frozen=True, tag_field="command", tag="rearm"):
+    """Take STOP back. Said by the operator and by nobody else."""
 
 
 class Close(msgspec.Struct, frozen=True, tag_field="command", tag="close"):
@@ -65,6 +81,8 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
         From leaving the ring to leaving the card; 0 without one.
     priority : str
         "realtime" when the system granted it, else "normal".
+    door : str
+        The player's own socket, for STOP and for producers of streams; "" when the folder takes none.
     """
 
     sink: str
@@ -73,6 +91,7 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
     time_s: float
     device_latency_s: float
     priority: str
+    door: str
 
 
 class Sounding(msgspec.Struct, frozen=True, tag_field="event", tag="sounding"):
@@ -83,7 +102,7 @@ class Sounding(msgspec.Struct, frozen=True, tag_field="event", tag="sounding"):
     cue : int
         Its number.
     clip_id : str
-        "" when silence begins.
+        "stream NAME" for a stream; "" when silence begins.
     frame : int
         Frame of the mix, underruns not counted.
     position : int
@@ -99,6 +118,23 @@ class Sounding(msgspec.Struct, frozen=True, tag_field="event", tag="sounding"):
     time_s: float
 
 
+class Conditioned(msgspec.Struct, frozen=True, tag_field="event", tag="conditioned"):
+    """The first sample that a stream made under a new condition has left the ring; times as in `Sounding`."""
+
+    stream: str
+    condition: int
+    frame: int
+    position: int
+    time_s: float
+
+
+class Stalled(msgspec.Struct, frozen=True, tag_field="event", tag="stalled"):
+    """A stream broke off: its chunk did not come in time. Its fallback plays, or silence when there is none."""
+
+    stream: str
+    fallback_clip_id: str
+
+
 class Overtaken(msgspec.Struct, frozen=True, tag_field="event", tag="overtaken"):
     """A newer cue came before this one's beat; it will never sound."""
 
@@ -110,6 +146,13 @@ class Rejected(msgspec.Struct, frozen=True, tag_field="event", tag="rejected"):
 
     cue: int
     reason: str
+
+
+class Obeyed(msgspec.Struct, frozen=True, tag_field="event", tag="obeyed"):
+    """The answer to a command that came by the door: whether STOP holds now, and the player's process."""
+
+    stopped: bool
+    pid: int
 
 
 class Status(msgspec.Struct, frozen=True, tag_field="event", tag="status"):
@@ -142,8 +185,8 @@ class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="ended"):
     peak: float
 
 
-Command = Configure | Play | Volume | Mute | Stop | Close
-Event = Started | Sounding | Overtaken | Rejected | Status | Failed | Ended
+Command = Configure | Play | PlayStream | Volume | Mute | Stop | Rearm | Close
+Event = Started | Sounding | Conditioned | Stalled | Overtaken | Rejected | Obeyed | Status | Failed | Ended
 
 
 def _to_json(value: Any) -> str:

@@ -187,8 +187,12 @@ class Gate:
         self._muted = muted
 
     def stop(self) -> None:
-        """Ramp to silence for good; only a new player makes sound again."""
+        """Ramp to silence and stay there, whatever else is asked, until `rearm`."""
         self._stopped = True
+
+    def rearm(self) -> None:
+        """Take STOP back: sound comes again, along the ramp, unless it is muted."""
+        self._stopped = False
 
     def drop(self) -> None:
         """Say that sound broke off: what comes next fades in."""
