@@ -32,5 +32,16 @@ def preprocessing(json_file: JsonOption = None,
     write_figures(json_file, report)
 
 
+@app.command()
+def ridge(json_file: JsonOption = None,
+          quick: Annotated[bool, typer.Option("--quick", help="A small problem, for seconds.")] = False) -> None:
+    """Ridge with an α per target, cross-validated by run, against scikit-learn's grid search and himalaya."""
+    from tests.benchmarks.ridge import QUICK, WHOLE, measure, show
+
+    report = measure(QUICK if quick else WHOLE)
+    show(report)
+    write_figures(json_file, report)
+
+
 if __name__ == "__main__":
     app()
