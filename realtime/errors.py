@@ -6,6 +6,7 @@ RealtimeError
 │   └── SpaceMismatchError two parts that speak of different embedding spaces
 ├── CatalogueError         music that is missing or not what its index says
 ├── EmbedderError          an embedder that cannot be read, or sound or words it cannot embed
+├── GeneratorError         music cannot be generated: a model, state or worker that is not what it should be
 ├── EventsError            an events file that does not fit the run
 ├── VolumeError            one volume that cannot be used; recorded, never fatal
 ├── JournalError           the journal cannot be written, or a record in it is damaged
@@ -38,6 +39,10 @@ class CatalogueError(RealtimeError):
 
 class EmbedderError(RealtimeError):
     """An embedder that cannot be read, or sound or words it cannot embed."""
+
+
+class GeneratorError(RealtimeError):
+    """Music cannot be generated: a model, state or worker that is not what it should be."""
 
 
 class EventsError(RealtimeError):

@@ -107,3 +107,47 @@ class Cue:
     number: int
     volume_index: int
     clip_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What generated music shall sound like from now on.
+
+    Attributes
+    ----------
+    number : int
+        Counts the conditions of a session, from 0.
+    volume_index : int
+        The volume whose decision this is.
+    embedding : float32 array of shape (dim,)
+        Finite, not centred.
+    clip_id : str
+        What retrieval would play: the anchor to begin from, and the fallback; "" for none.
+    """
+
+    number: int
+    volume_index: int
+    embedding: NDArray[np.float32]
+    clip_id: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A short piece of generated music.
+
+    Attributes
+    ----------
+    frames : float32 array of shape (n_frames, 2)
+        Within ±1, finite.
+    condition : int
+        Number of the condition it was made under; -1 before the first.
+    beat_frames : float
+        Length of a beat; 0 when there is none.
+    to_beat : int
+        Frames from its start to the first beat in it or after it.
+    """
+
+    frames: NDArray[np.float32]
+    condition: int
+    beat_frames: float = 0.0
+    to_beat: int = 0

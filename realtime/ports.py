@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.messages import Clip, EmbeddingSpace, Match
+from realtime.messages import Chunk, Clip, Condition, EmbeddingSpace, Match
 from scanner_bridge.ports import VolumeSource
 
-__all__ = ["AudioSink", "Decoder", "Embedder", "MessageBus", "MusicIndex", "SinkStats", "VolumeSource"]
+__all__ = ["AudioSink", "Decoder", "Embedder", "Generator", "MessageBus", "MusicIndex", "SinkStats", "VolumeSource"]
 
 
 class Embedder(Protocol):
@@ -63,6 +63,45 @@ class MusicIndex(Protocol):
 
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
         """The n best clips for a finite embedding of shape (dim,), best first, ties by clip id."""
+        ...
+
+
+class Generator(Protocol):
+    """Music without end, a chunk at a time. Synchronous.
+
+    The same seed, and the same conditions before the same chunks, give the same samples on one machine.
+    A condition may come before any chunk; the newest wins and is heard from the next chunk on.
+    """
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space its conditions live in."""
+        ...
+
+    @property
+    def rate_hz(self) -> int:
+        """Frames per second."""
+        ...
+
+    @property
+    def longest_chunk(self) -> int:
+        """Frames that no chunk exceeds."""
+        ...
+
+    def condition(self, condition: Condition) -> None:
+        """Sound like this from the next chunk on. Nothing is rendered here."""
+        ...
+
+    def chunk(self) -> Chunk:
+        """The next piece of music; silence before the first condition. Never raises for what its music is made of."""
+        ...
+
+    def state(self) -> bytes:
+        """All that the coming chunks depend on, besides coming conditions."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Go on exactly where `state` was taken; GeneratorError for bytes that are not of this generator."""
         ...
 
 

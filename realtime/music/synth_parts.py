@@ -284,15 +284,16 @@ def pad_bar(plan: Plan, voice: str, bar: int, start: int) -> list[Note]:
             for i, pitch in enumerate(chord_pitches(plan, bar, 3, 64))]
 
 
-def draw_tune(rng: np.random.Generator, plan: Plan) -> Tune:
-    """Voice and motif of the lead."""
+def draw_tune(rng: np.random.Generator, plan: Plan, n_notes: int = 0) -> Tune:
+    """Voice and motif of the lead, of `n_notes` from 1 to 16; 0 leaves their number to the style."""
     part = plan.style["lead"].lead
     voice = pick(rng, part.voices)
     ladder = _ladder(plan)
     home = int(np.argmin([abs(pitch - part.centre) for pitch in ladder]))
     places = np.arange(STEPS_PER_BAR)
     weight = np.where(places % 4 == 0, 2.0, np.where(places % 2 == 0, 1.3, 0.25))
-    n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density * plan.arrangement.lead_density))))
+    if not n_notes:
+        n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density * plan.arrangement.lead_density))))
     motif = np.sort(rng.choice(STEPS_PER_BAR, n_notes, replace=False, p=weight / weight.sum()))
     moves = rng.choice([-2, -1, -1, 0, 1, 1, 2], n_notes)
     return Tune(plan.arrangement.lead or voice, ladder, home, len(ladder) // 10, _whole(motif), _whole(moves), home)
@@ -337,3 +338,36 @@ def _swung(step: float, swing: float) -> float:
     """Every second eighth comes late; sixteenths between are stretched with it."""
     within = step % 4
     return step + swing * (within if within <= 2 else 4 - within) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A plan, and what was drawn for each part; `pad` is "" and `drums` empty where there are none."""
+
+    plan: Plan
+    bass: Line
+    chords: Line
+    tune: Tune
+    pad: str
+    drums: DrumPattern
+
+
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """What a band plays in one bar, and the tune as it goes on."""
+
+    notes: tuple[Note, ...]
+    hits: tuple[Hit, ...]
+    tune: Tune
+
+
+def write_bar(rng: np.random.Generator, band: Band, bar: int) -> Bar:
+    """Bar number `bar` of music without end, its steps counted from its own beginning; a fill every eighth bar."""
+    plan = band.plan
+    sung, tune = tune_bar(rng, plan, band.tune, bar, 0)
+    notes = [*bass_bar(rng, plan, band.bass, bar, 0), *chord_bar(rng, plan, band.chords, bar, 0), *sung,
+             *pad_bar(plan, band.pad, bar, 0)]
+    hits = drum_bar(rng, plan, band.drums, bar, 0)
+    if band.drums and bar % 8 == 7:
+        hits += drum_fill(rng, STEPS_PER_BAR - 4)
+    return Bar(tuple(notes), tuple(hits), tune)

@@ -9,6 +9,7 @@ from realtime.music.synth_parts import (
     PARTS,
     STEPS_PER_BAR,
     Arrangement,
+    Band,
     Hit,
     Note,
     Plan,
@@ -33,7 +34,7 @@ _LIVELY_PER_S = 11.0  # the median of the ten styles; blues and country lie on b
 
 @dataclass(frozen=True)
 class Score:
-    """A piece of whole bars, and what it is made of."""
+    """A piece of whole bars, what it is made of, and who plays it."""
 
     bpm: float
     n_bars: int
@@ -43,6 +44,7 @@ class Score:
     notes: tuple[Note, ...]
     hits: tuple[Hit, ...]
     labels: dict[str, str]
+    band: Band
 
 
 def compose(genre: str, seed: int, duration_s: float, borrow: float,
@@ -102,7 +104,7 @@ def _play_through(rng: np.random.Generator, plan: Plan, n_bars: int, labels: dic
     labels = labels | {"key": str(plan.key), "scale": plan.scale, "bass": bass.voice, "chords": chords.voice,
                        "lead": tune.voice, "mood": mood}
     return Score(plan.bpm, n_bars, drums.kit, drums.level, plan.style["chords"].reverb, tuple(notes), tuple(hits),
-                 labels)
+                 labels, Band(plan, bass, chords, tune, pad, pattern))
 
 
 def _liveliness(notes: list[Note], hits: list[Hit], drum_level: float) -> float:

@@ -1,0 +1,30 @@
+"""Small, real generators for tests: read-outs with random weights in the space of `builders`, tones as clips."""
+
+import numpy as np
+
+from realtime.generators.readouts import NUMBERS, STYLE_OF, VOICE_OF, Readouts
+from realtime.messages import Condition
+from realtime.music.synth_styles import GENRES, SCALES, STYLES
+from realtime.music.synth_voices import VOICES
+from tests.builders import DIM, SPACE
+
+RATE_HZ = 48000
+
+
+def readouts(seed: int = 0) -> Readouts:
+    rng = np.random.default_rng(seed)
+    classes = {name: GENRES for name in STYLE_OF} | {name: tuple(sorted(VOICES)) for name in VOICE_OF}
+    classes |= {name: (name,) for name in NUMBERS} | {
+        "scale": tuple(sorted(SCALES)),
+        "bass pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.bass.patterns})),
+        "chord pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.chords.patterns})),
+        "drum pattern": tuple(f"{genre} {number}" for genre in GENRES for number in range(2))}
+    weights = {name: rng.standard_normal((DIM, len(known))).astype(np.float32) for name, known in classes.items()}
+    biases = {name: np.full(len(known), {"log2_bpm": 6.8, "lead_notes": 5.0}.get(name, 0.1), np.float32)
+              for name, known in classes.items()}
+    return Readouts(SPACE, classes, np.zeros(DIM, np.float32), np.ones(DIM, np.float32), weights, biases)
+
+
+def condition(number: int, seed: int | None = None, clip_id: str = "") -> Condition:
+    rng = np.random.default_rng(number if seed is None else seed)
+    return Condition(number, number, rng.standard_normal(DIM).astype(np.float32), clip_id)
