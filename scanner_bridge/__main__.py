@@ -21,7 +21,7 @@ from scanner_bridge.keys import ClientKeys, load_client_keys, write_key_files
 from scanner_bridge.serve import serve as serve_run
 from scanner_bridge.sockets import DEFAULT_ENDPOINT, new_key_pair
 from scanner_bridge.sources import open_source
-from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.settings import NETWORK_KINDS, settings_for
 from scanner_bridge.volume import RunHeader, Volume
 from scanner_bridge.waiting import Stop
 
@@ -34,7 +34,14 @@ app = typer.Typer(
 
 _axis_codes: Any = nibabel.aff2axcodes  # nibabel is not typed
 
-Source = Annotated[str, typer.Argument(help="NIfTI file, folder of a Siemens mosaic DICOM series, or `simulated`.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="NIfTI file, folder of a Siemens mosaic DICOM series, or `simulated`; or what to listen for: "
+        "`afni`, `pyneal`, `vsend`, also as `afni://HOST:PORT`."
+    ),
+]
+Expect = Annotated[int | None, typer.Option(help="Network: the run is over with so many volumes.")]
 Series = Annotated[int | None, typer.Option(help="DICOM SeriesNumber to read, when the folder holds several.")]
 Volumes = Annotated[int, typer.Option(help="Length of the simulated run.")]
 Seed = Annotated[int, typer.Option(help="Seed of the simulated run.")]
@@ -47,10 +54,11 @@ def serve(
     connect: Annotated[str, typer.Option(help="Where the live program listens.")] = DEFAULT_ENDPOINT,
     speed: Annotated[float, typer.Option(help="1 is the scanner's own speed, 2 twice as fast.")] = 1.0,
     unpaced: Annotated[bool, typer.Option("--unpaced", help="Hand volumes over as they come (real scanner).")] = False,
-    follow: Annotated[float, typer.Option(help="DICOM: end the run this many seconds after the last file.")] = 0.0,
-    wait: Annotated[float, typer.Option(help="DICOM, with --follow: wait so many seconds for the first file.")] = 600.0,
+    follow: Annotated[float, typer.Option(help="End a live run so many seconds after the last file or volume.")] = 0.0,
+    wait: Annotated[float, typer.Option(help="Live: wait so many seconds for the first file or volume.")] = 600.0,
     only_new: Annotated[bool, typer.Option("--only-new", help="DICOM: leave alone files already there.")] = False,
     series: Series = None,
+    expect: Expect = None,
     volumes: Volumes = 30,
     tr: Annotated[float, typer.Option(help="Repetition time of the simulated run, seconds.")] = 1.0,
     seed: Seed = 0,
@@ -60,21 +68,22 @@ def serve(
 ) -> None:
     """Send a run to the live program, volume by volume, until all of it is stored there.
 
-    With --follow (a scanner writing into a folder) volumes are always handed over as they come.
+    With --follow (a scanner writing into a folder) and from the network, volumes are handed over as they come.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     with one_sentence(BridgeError), _stop_on_signals() as stop:
-        settings = _settings(
+        settings = settings_for(
             source,
             follow_s=follow,
             wait_s=wait,
             only_new=only_new,
             series=series,
+            expect=expect,
             n_volumes=volumes,
             tr_s=tr,
             seed=seed,
         )
-        speed_or_none = None if unpaced or follow > 0 else speed
+        speed_or_none = None if unpaced or follow > 0 or settings.kind in NETWORK_KINDS else speed
         with _progress(progress, "sending") as bar:
             end = serve_run(
                 settings,
@@ -101,7 +110,7 @@ def export(
 ) -> None:
     """Write what would be sent as one 4-D NIfTI, with a JSON sidecar (TR, slice times)."""
     with one_sentence(BridgeError), _progress(progress, "reading") as bar:
-        opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
+        opened = open_source(settings_for(source, series=series, n_volumes=volumes, seed=seed))
         bar.start(opened.header)
         try:
             n_volumes = export_run(opened, out, on_volume=bar.advance)
@@ -114,7 +123,7 @@ def export(
 def inspect(source: Source, series: Series = None, volumes: Volumes = 30, seed: Seed = 0) -> None:
     """Say in words what a source holds: geometry, timing, length."""
     with one_sentence(BridgeError):
-        opened = open_source(_settings(source, series=series, n_volumes=volumes, seed=seed))
+        opened = open_source(settings_for(source, series=series, n_volumes=volumes, seed=seed))
         try:
             typer.echo(describe(opened.header))
         finally:
@@ -191,12 +200,6 @@ def _stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _settings(source: str, **options: object) -> SourceSettings:
-    if source == "simulated":
-        return SourceSettings(kind="simulated", **options)  # type: ignore[arg-type]  # checked by the settings
-    return SourceSettings(path=Path(source), **options)  # type: ignore[arg-type]  # checked by the settings
 
 
 def _keys(secret: Path | None, server: Path | None) -> ClientKeys | None:

@@ -17,9 +17,10 @@ from scanner_bridge.errors import SourceError
 from scanner_bridge.ports import VolumeSource
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.pacing import clock_id, paced
-from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.settings import NETWORK_KINDS, SourceSettings
 from scanner_bridge.volume import WIRE_DTYPES, RunHeader, Volume
 from scanner_bridge.wire import decode, encode
+from tests.emitting import emitted
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOSAIC = DATA / "dicom" / "siemens_ve11_mosaic" / "dicom"
@@ -54,7 +55,10 @@ def simulated(**changes: Any) -> SourceSettings:
 
 
 @pytest.fixture(
-    params=["replay", "simulated", "paced", pytest.param("dicom_folder", marks=[needs_data, pytest.mark.data])]
+    params=[
+        *("replay", "simulated", "paced", *NETWORK_KINDS),
+        pytest.param("dicom_folder", marks=[needs_data, pytest.mark.data]),
+    ]
 )
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSource]:
     make: dict[str, Callable[[], VolumeSource]] = {
@@ -63,6 +67,10 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSou
         "paced": lambda: paced(open_source(simulated()), None),
         "dicom_folder": lambda: open_source(MOSAIC),
     }
+    if request.param in NETWORK_KINDS:
+        with emitted(request.param, open_source(simulated()), expect=6) as heard:
+            yield heard
+        return
     opened = make[request.param]()
     yield opened
     opened.close()

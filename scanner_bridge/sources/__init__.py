@@ -6,6 +6,10 @@ sidecar       TR and slice times of a recording, from its JSON or its header
 simulated     a synthetic phantom, every volume marked with its index
 dicom_folder  a folder in which a Siemens scanner writes one mosaic file per volume
 mosaic        one such file
+afni          AFNI's real-time protocol, as Dimon sends it; afni_codec its bytes
+pyneal        Pyneal's ZeroMQ protocol; pyneal_codec its bytes
+vsend         a scanner that sends to MURFI; vsend_codec its bytes
+door          who may connect; grid what they may announce; sequence which volumes are the run's
 pacing        hands volumes over when a scanner would
 """
 
@@ -15,7 +19,7 @@ from pathlib import Path
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.ports import VolumeSource
-from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.settings import NETWORK_KINDS, SourceSettings, settings_for
 
 _NIFTI = (".nii", ".nii.gz")
 
@@ -26,7 +30,7 @@ def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float
     Parameters
     ----------
     settings : SourceSettings, str or Path
-        A path alone stands for ``SourceSettings(path=...)``; the word ``simulated`` for the phantom.
+        What `settings_for` understands: a path, ``simulated``, ``afni``, ``vsend://:15000``, ...
     sleep : callable
         How a source that has to wait for files waits; it may raise to end the wait.
 
@@ -40,10 +44,10 @@ def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float
     SourceError
         There is nothing there, or nothing that any source can read.
     """
-    if isinstance(settings, str) and settings == "simulated":
-        settings = SourceSettings(kind="simulated")
     if not isinstance(settings, SourceSettings):
-        settings = SourceSettings(path=Path(settings))
+        settings = settings_for(str(settings))
+    if settings.kind in NETWORK_KINDS:
+        return _open_network(settings, sleep)
     kind, path = _find(settings)
     if kind == "simulated":
         from scanner_bridge.sources.simulated import SimulatedSource  # noqa: PLC0415  # only what is used is loaded
@@ -60,6 +64,20 @@ def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float
     except ModuleNotFoundError as error:
         raise SourceError(f"reading DICOM needs {error.name}: install it with pip install 'innerear[dicom]'") from error
     return DicomFolderSource(path, settings, sleep=sleep)
+
+
+def _open_network(settings: SourceSettings, sleep: Callable[[float], None]) -> VolumeSource:
+    if settings.kind == "afni":
+        from scanner_bridge.sources.afni import AfniSource  # noqa: PLC0415  # only what is used is loaded
+
+        return AfniSource(settings, sleep=sleep)
+    if settings.kind == "pyneal":
+        from scanner_bridge.sources.pyneal import PynealSource  # noqa: PLC0415  # only what is used is loaded
+
+        return PynealSource(settings, sleep=sleep)
+    from scanner_bridge.sources.vsend import VsendSource  # noqa: PLC0415  # only what is used is loaded
+
+    return VsendSource(settings, sleep=sleep)
 
 
 def _find(settings: SourceSettings) -> tuple[str, Path | None]:

@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from scanner_bridge.errors import SourceError
+from scanner_bridge.sources.address import Address, parse_address
 
-Kind = Literal["auto", "replay", "simulated", "dicom_folder"]
+Kind = Literal["auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend"]
+NETWORK_KINDS = ("afni", "pyneal", "vsend")
+"""Sources to which a peer connects: they are live, and handed over as they come."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,15 @@ class SourceSettings:
 
     Attributes
     ----------
-    kind : {"auto", "replay", "simulated", "dicom_folder"}
+    kind : {"auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend"}
         auto: found out from `path`.
     path : Path or None
         File (replay) or folder (dicom_folder).
     follow_s : float
         dicom_folder: after this long without a new file the run is over; 0 reads only what is there.
+        Network: after this long without a volume it is over; 0 waits for ever.
     wait_s : float
-        dicom_folder, followed: how long to wait for the run's first file.
+        dicom_folder, followed, and network: how long to wait for the run's first file or volume.
     poll_s : float
         dicom_folder: how often the folder is listed while it is followed.
     series : int or None
@@ -42,6 +46,10 @@ class SourceSettings:
         simulated: the same seed gives the same voxels.
     lost_volumes : tuple of int
         simulated: indices that never come, as when a scanner loses them.
+    listen : str
+        network: ``HOST:PORT`` to listen at; loopback and the protocol's own port where one is not given.
+    expect : int or None
+        network: the run is over with this many volumes, for protocols that do not say how many there are.
 
     Raises
     ------
@@ -62,12 +70,15 @@ class SourceSettings:
     tr_s: float = 1.0
     seed: int = 0
     lost_volumes: tuple[int, ...] = ()
+    listen: str = ""
+    expect: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         rules = {
             f"kind is one of {', '.join(get_args(Kind))}, got {self.kind!r}": self.kind in get_args(Kind),
-            f"a source of kind {self.kind!r} needs a path": self.kind == "simulated" or self.path is not None,
+            f"a source of kind {self.kind!r} needs a path": self.kind in ("simulated", *NETWORK_KINDS)
+            or self.path is not None,
             f"follow_s is 0 or more, got {self.follow_s}": 0 <= self.follow_s < math.inf,
             f"wait_s is 0 or more, got {self.wait_s}": 0 <= self.wait_s < math.inf,
             f"poll_s is between 0.001 and 10, got {self.poll_s}": 0.001 <= self.poll_s <= 10,
@@ -78,7 +89,35 @@ class SourceSettings:
             and all(0 < size < math.inf for size in self.voxel_mm),
             f"tr_s is positive, got {self.tr_s}": 0 < self.tr_s < math.inf,
             f"seed is 0 or more, got {self.seed}": self.seed >= 0,
+            f"expect is 1 or more, got {self.expect}": self.expect is None or self.expect >= 1,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise SourceError(f"source settings: {'; '.join(broken)}: correct them")
+
+    def address(self, default_port: int) -> Address:
+        """Where a network source listens; SourceError when `listen` is no address."""
+        return parse_address(self.listen, default_port)
+
+
+def settings_for(source: str, **options: Any) -> SourceSettings:
+    """Settings of a source that is named as on the command line.
+
+    Parameters
+    ----------
+    source : str
+        A path, the word ``simulated``, or a network kind, alone or as ``KIND://HOST:PORT``.
+    options : Any
+        Further fields of `SourceSettings`.
+
+    Raises
+    ------
+    SourceError
+        A value that cannot be.
+    """
+    kind, _, listen = source.partition("://")
+    if kind in NETWORK_KINDS and source in (kind, f"{kind}://{listen}"):
+        return SourceSettings(kind=kind, listen=listen, **options)  # type: ignore[arg-type]  # one of `Kind`
+    if source == "simulated":
+        return SourceSettings(kind="simulated", **options)
+    return SourceSettings(path=Path(source), **options)

@@ -1,0 +1,74 @@
+"""A live export over a real socket: an emitter in a thread, and the source that hears it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from scanner_bridge.emitters.afni import AfniEmitter
+from scanner_bridge.emitters.disturbance import Disturbance
+from scanner_bridge.emitters.pyneal import PynealEmitter
+from scanner_bridge.emitters.rehearsal import Pace, VolumeEmitter, send_volumes
+from scanner_bridge.emitters.vsend import VsendEmitter
+from scanner_bridge.ports import VolumeSource
+from scanner_bridge.sources import open_source
+from scanner_bridge.sources.address import Address
+from scanner_bridge.sources.settings import SourceSettings
+from tests.loopback import free_port
+
+WAIT_S = 20.0
+
+
+def emitter(kind: str, address: Address, **options: Any) -> VolumeEmitter:
+    if kind == "afni":
+        return AfniEmitter(address, free_port(), wait_s=WAIT_S, **options)
+    return {"pyneal": PynealEmitter, "vsend": VsendEmitter}[kind](address, wait_s=WAIT_S, **options)
+
+
+def listening(kind: str, **changes: Any) -> Any:
+    """A network source at a free port of this host."""
+    return open_source(SourceSettings(kind=kind, **{"listen": "127.0.0.1:0", "wait_s": WAIT_S, **changes}))
+
+
+@contextmanager
+def doing(action: Callable[[], object]) -> Iterator[None]:
+    """Something that happens meanwhile; what it raises is raised here."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(60)
+    assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def emitted(
+    kind: str,
+    source: VolumeSource,
+    disturbance: Disturbance = Disturbance(),  # noqa: B008  # a frozen value
+    *,
+    options: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Iterator[VolumeSource]:
+    """A network source that hears another source's volumes."""
+    opened = listening(kind, **settings)
+    sender = emitter(kind, opened.address, **(options or {}))
+    try:
+        with doing(lambda: send_volumes(source, sender, Pace(None), disturbance)):
+            try:
+                yield opened
+            finally:
+                opened.close()
+    finally:
+        opened.close()
