@@ -37,7 +37,7 @@ _axis_codes: Any = nibabel.aff2axcodes  # nibabel is not typed
 Source = Annotated[
     str,
     typer.Argument(
-        help="NIfTI file, folder of a Siemens mosaic DICOM series, or `simulated`; or what to listen for: "
+        help="NIfTI file, folder of DICOM files, enhanced DICOM file, or `simulated`; or what to listen for: "
         "`afni`, `pyneal`, `vsend`, also as `afni://HOST:PORT`."
     ),
 ]

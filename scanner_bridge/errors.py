@@ -2,6 +2,9 @@
 
 BridgeError
 ├── SourceError          a source cannot be read, or holds something it should not
+│   ├── ForeignError     bytes that are no image of a run
+│   ├── UnfinishedError  an image that is still being written, or damaged
+│   ├── SkippedError     an image that is left alone by a rule
 │   ├── ProtocolError    a peer on the network sent what its protocol does not allow
 │   └── PeerGone         a peer on the network left, or fell silent, in the middle of something
 ├── WireError            bytes that are not a message of ours
@@ -18,6 +21,28 @@ class BridgeError(Exception):
 
 class SourceError(BridgeError):
     """A source cannot be read, or holds something it should not."""
+
+
+class ForeignError(SourceError):
+    """Bytes that are no image of a run: no DICOM, or no MR image."""
+
+
+class UnfinishedError(SourceError):
+    """An image that is still being written, or damaged."""
+
+
+class SkippedError(SourceError):
+    """An image that is left alone by a rule.
+
+    Attributes
+    ----------
+    rule : str
+        Short name of the rule, like ``phase``.
+    """
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
 
 
 class ProtocolError(SourceError):

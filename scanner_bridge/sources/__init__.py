@@ -4,8 +4,13 @@ settings      what can be said about a source
 replay        a recorded 4-D NIfTI, as a scanner would send it
 sidecar       TR and slice times of a recording, from its JSON or its header
 simulated     a synthetic phantom, every volume marked with its index
-dicom_folder  a folder in which a Siemens scanner writes one mosaic file per volume
-mosaic        one such file
+dicom_folder  a folder in which a scanner writes DICOM files, or one multi-frame file
+series        DICOM objects in any order to whole volumes (assembly: one series; slice_stack: its geometry)
+ordering      when a whole volume is let go, and when a missing one is given up
+dicom_reader  one object's bytes to slices with a volume, a place and a time (dicom_image); by kind of object:
+              dicom_tiles (Siemens mosaic, UIH grid), dicom_frames (enhanced), dicom_slices (one per slice; dicom_ge)
+dicom_object  one object's allowed fields and pixels (dicom_fields: the allow-list; dicom_elements: the walk)
+dicom_rules   which images are left alone
 afni          AFNI's real-time protocol, as Dimon sends it; afni_codec its bytes
 pyneal        Pyneal's ZeroMQ protocol; pyneal_codec its bytes
 vsend         a scanner that sends to MURFI; vsend_codec its bytes
@@ -59,10 +64,8 @@ def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float
         from scanner_bridge.sources.replay import ReplaySource  # noqa: PLC0415  # only what is used is loaded
 
         return ReplaySource(path)
-    try:
-        from scanner_bridge.sources.dicom_folder import DicomFolderSource  # noqa: PLC0415  # pydicom is an extra
-    except ModuleNotFoundError as error:
-        raise SourceError(f"reading DICOM needs {error.name}: install it with pip install 'innerear[dicom]'") from error
+    from scanner_bridge.sources.dicom_folder import DicomFolderSource  # noqa: PLC0415  # only what is used is loaded
+
     return DicomFolderSource(path, settings, sleep=sleep)
 
 
@@ -90,12 +93,14 @@ def _find(settings: SourceSettings) -> tuple[str, Path | None]:
     if settings.kind != "auto":
         return settings.kind, path
     if path.is_file():
-        if not path.name.endswith(_NIFTI):
-            raise SourceError(
-                f"{path.name} is not a file the bridge reads: give a 4-D NIfTI (.nii, .nii.gz) or the folder of a "
-                "Siemens mosaic DICOM series; convert anything else with dcm2niix"
-            )
-        return "replay", path
+        if path.name.endswith(_NIFTI):
+            return "replay", path
+        if _is_dicom(path):
+            return "dicom_folder", path
+        raise SourceError(
+            f"{path.name} is not a file the bridge reads: give a 4-D NIfTI (.nii, .nii.gz), a multi-frame DICOM file, "
+            "or the folder of a DICOM series"
+        )
     for folder in (path, path / "dicom"):
         if folder.is_dir() and _holds_dicom(folder):
             return "dicom_folder", folder
@@ -109,9 +114,9 @@ def _find(settings: SourceSettings) -> tuple[str, Path | None]:
 
 
 def _holds_dicom(folder: Path) -> bool:
-    for file in folder.iterdir():
-        if file.is_file():
-            with open(file, "rb") as opened:
-                if opened.read(132)[128:] == b"DICM":
-                    return True
-    return False
+    return any(file.is_file() and _is_dicom(file) for file in folder.iterdir())
+
+
+def _is_dicom(file: Path) -> bool:
+    with open(file, "rb") as opened:
+        return opened.read(132)[128:] == b"DICM"

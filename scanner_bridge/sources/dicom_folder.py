@@ -1,35 +1,44 @@
-"""A folder in which a Siemens scanner writes one mosaic DICOM file per volume, while it does or afterwards.
+"""A folder in which a scanner writes DICOM files, while it does or afterwards; or one multi-frame file.
 
 The folder is listed again and again (shared folders send no change events); a file counts when all
-its declared pixels are there. Its place in the run is its InstanceNumber, never its name or its time.
+its declared pixels are there. Where it belongs is said by its header, never by its name or its time.
 """
 
 import logging
 import os
 import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from scanner_bridge.errors import SourceError
-from scanner_bridge.sources.mosaic import MosaicVolume, NoVolume, read_mosaic
+from scanner_bridge.sources.assembly import SeriesAssembly, Verdict, run_name
+from scanner_bridge.sources.dicom_reader import read_image
+from scanner_bridge.sources.ordering import Ordering
+from scanner_bridge.sources.series import Assembler
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import RunHeader, Volume
 
 logger = logging.getLogger(__name__)
 
-_SAME_AFFINE_MM = 1e-3
-_SUPPORTED = "the bridge reads Siemens mosaic series (software VB to VE); convert others with dcm2niix and replay them"
+
+@dataclass(frozen=True, order=True)
+class _Place:
+    """Where a recorded file belongs."""
+
+    run_id: str
+    series_number: int
+    indices: tuple[int, ...]
 
 
 class DicomFolderSource:
-    """One series of mosaic files.
+    """One series of a folder.
 
     Parameters
     ----------
-    folder : Path
-        Where the files are, or appear.
+    path : Path
+        The folder where files are, or appear; or one file.
     settings : SourceSettings
         `follow_s`, `wait_s`, `poll_s`, `series` and `only_new` count here.
     sleep, clock : callable
@@ -38,183 +47,226 @@ class DicomFolderSource:
 
     def __init__(
         self,
-        folder: Path,
+        path: Path,
         settings: SourceSettings,
         *,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = folder
+        self._path = path
         self._settings = settings
         self._sleep = sleep
         self._clock = clock
-        self._looked_at: dict[str, tuple[int, int]] = {}
-        self._no_volume: dict[str, NoVolume] = {}
-        self._paths: dict[int, Path] = {}
-        self._uids: dict[int, str] = {}
-        self._series: MosaicVolume | None = None
-        self._others: dict[str, MosaicVolume] = {}
+        self._assembler = Assembler()
+        self._series: SeriesAssembly | None = None
+        self._chosen_run = ""
+        self._looked_at: dict[Path, tuple[int, int]] = {}
+        self._queue: deque[Path] = deque()
+        self._refused: dict[Path, Verdict] = {}
         self._opened_s = self._last_new_s = clock()
-        self._wait_s = settings.wait_s if settings.follow_s > 0 else 0.0
         if settings.only_new:
             self._looked_at = dict(self._list())
 
     @property
     def header(self) -> RunHeader:
-        """The run's header; waits up to `wait_s` for the first file while following. SourceError when none comes."""
-        first = self._first()
-        return RunHeader(
-            run_id=first.run_id,
-            shape=(first.data.shape[0], first.data.shape[1], first.data.shape[2]),
-            dtype=first.data.dtype.newbyteorder("<").str,
-            affine=first.affine,
-            tr_s=first.tr_s,
-            n_volumes=first.n_volumes,
-            slice_times_s=first.slice_times_s,
-            source=f"DICOM series {first.series_number}",  # its free texts may hold a name
-        )
+        """The run's header; waits up to `wait_s` for its first volume while following. SourceError when none comes."""
+        header = self._first().header
+        assert header is not None  # _first() waits for it
+        return header
 
     def __iter__(self) -> Iterator[Volume]:
-        """Volumes in order of InstanceNumber. One that has not come a TR after a later one is left out.
+        """Volumes in order of their index. One that has not come a TR after a later one is left out.
 
         Ends when the announced number was reached or nothing of the series came for `follow_s`.
 
         Raises
         ------
         SourceError
-            The series changes its geometry, type or TR, the folder cannot be read, or the run ended
-            with a file that was never finished.
+            The folder cannot be read, or the run ended with files that were never finished or are of
+            another protocol.
         """
-        first = self._first()
-        next_index, gap_since_s = 0, None
-        while first.n_volumes is None or next_index < first.n_volumes:
-            if next_index in self._paths:
-                yield self._load(next_index)
-                next_index, gap_since_s = next_index + 1, None
+        series = self._first()
+        ordering = Ordering(self.header.tr_s, self.header.n_volumes)
+        while True:
+            for index in series.ready:
+                if index < ordering.next_index:
+                    series.pop(index)
+                    logger.warning("volume %d of series %d came too late", index, series.number)
+            if self._queue and ordering.next_index not in series.ready:
+                self._take(self._queue.popleft())
                 continue
-            later = [index for index in self._paths if index > next_index]
-            over = self._clock() - self._last_new_s >= self._settings.follow_s
-            if later:
-                gap_since_s = self._clock() if gap_since_s is None else gap_since_s
-                if over or self._clock() - gap_since_s >= first.tr_s:
-                    logger.warning("volumes %d to %d of %s did not come", next_index, min(later) - 1, self._folder)
-                    next_index, gap_since_s = min(later), None
-                    continue
-            elif over:
-                self._refuse_unfinished()
+            over = self._is_over()
+            step = ordering.step(series.ready, self._clock(), over=over)
+            if step.kind == "volume":
+                yield series.pop(step.index)
+            elif step.kind == "gap":
+                logger.warning("volumes %d to %d of series %d did not come", step.index, step.last, series.number)
+            elif step.kind == "end":
+                if over:
+                    self._refuse_leftovers()
                 return
-            self._sleep(self._settings.poll_s)
-            self._look()
+            else:
+                self._wait_and_look()
 
     def close(self) -> None:
         """Nothing to let go of: files are opened and closed one by one."""
 
-    def _refuse_unfinished(self) -> None:
-        unfinished = [none.reason for none in self._no_volume.values() if none.kind == "unfinished"]
-        if unfinished:
-            raise SourceError(
-                f"the run in {self._folder} ended with unfinished or damaged files: {'; '.join(unfinished[:3])}"
-            )
-
-    def _first(self) -> MosaicVolume:
-        """Any volume of the series to read, waited for."""
-        self._look()
-        while self._series is None:
-            if self._clock() - self._opened_s >= self._wait_s:
-                raise SourceError(self._nothing_found())
-            self._sleep(self._settings.poll_s)
+    def _first(self) -> SeriesAssembly:
+        """The series to read, once a volume of it is whole."""
+        if self._series is None:
             self._look()
-        if self._others and self._settings.series is None and self._settings.follow_s == 0:
-            numbers = sorted({volume.series_number for volume in (self._series, *self._others.values())})
-            raise SourceError(f"{self._folder} holds the series {numbers}: say which one to read")
+            self._choose()
+        while self._series is None or self._series.header is None:
+            if self._queue:
+                self._take(self._queue.popleft())
+            elif self._clock() - self._opened_s < (self._settings.wait_s if self._settings.follow_s > 0 else 0.0):
+                self._wait_and_look()
+            elif not (self._series and self._series.finish()):
+                raise SourceError(self._nothing_found())
         return self._series
 
-    def _nothing_found(self) -> str:
-        unsupported = [none.reason for none in self._no_volume.values() if none.kind == "unsupported"]
-        unfinished = [none.reason for none in self._no_volume.values() if none.kind == "unfinished"]
-        others = sorted({volume.series_number for volume in self._others.values()})
-        if others:
-            return f"{self._folder} holds the series {others}, wanted {self._settings.series}: name one that is there"
-        if unsupported:
-            return f"{self._folder} holds {len(unsupported)} files like {unsupported[0]}; {_SUPPORTED}"
-        if unfinished:
-            return f"{self._folder} holds unfinished or damaged files only: {unfinished[0]}; wait for the export to end"
-        waited = f" within {self._wait_s:g} s" if self._wait_s else ""
-        return f"no DICOM file was found in {self._folder}{waited}: check the path and the scanner's export"
+    def _is_over(self) -> bool:
+        """Whether nothing more will come; the volume that only the end makes whole is then made."""
+        over = self._clock() - self._last_new_s >= self._settings.follow_s
+        if over and self._series is not None:
+            self._series.finish()
+        return over
 
-    def _list(self) -> list[tuple[str, tuple[int, int]]]:
-        """Name and (size, time) of every file that is there now."""
+    def _wait_and_look(self) -> None:
+        self._sleep(self._settings.poll_s)
+        self._look()
+
+    def _list(self) -> list[tuple[Path, tuple[int, int]]]:
+        """Every file that is there now, with its size and time."""
+        if not self._path.is_dir() and self._path.exists():
+            status = self._path.stat()
+            return [(self._path, (status.st_size, status.st_mtime_ns))]
         files = []
         try:
-            with os.scandir(self._folder) as entries:
+            with os.scandir(self._path) as entries:
                 for entry in entries:
                     if entry.is_file():
                         status = entry.stat()
-                        files.append((entry.name, (status.st_size, status.st_mtime_ns)))
+                        files.append((Path(entry.path), (status.st_size, status.st_mtime_ns)))
         except OSError as error:
-            raise SourceError(f"cannot list {self._folder}: {error}; check that the share is mounted") from error
+            raise SourceError(f"cannot list {self._path}: {error}; check that the share is mounted") from error
         return sorted(files)
 
     def _look(self) -> None:
-        """Take in every file that is new or changed since it was last looked at."""
-        for name, signature in self._list():
-            if self._looked_at.get(name) == signature:
-                continue
-            self._looked_at[name] = signature
-            found = read_mosaic(self._folder / name)
-            if isinstance(found, MosaicVolume):
-                self._no_volume.pop(name, None)
-                self._take(found, self._folder / name)
-            else:
-                if found.kind == "unsupported" and name not in self._no_volume:
-                    logger.warning("%s is left alone", found.reason)
-                if found.kind == "unfinished":
-                    self._last_new_s = self._clock()
-                self._no_volume[name] = found
+        """Queue every file that is new or changed since it was last looked at, in order of volumes."""
+        new = [(path, signature) for path, signature in self._list() if self._looked_at.get(path) != signature]
+        self._looked_at.update(new)
+        self._queue.extend(path for path, _ in new)
 
-    def _take(self, volume: MosaicVolume, path: Path) -> None:
-        wanted = self._settings.series
-        if wanted is not None and volume.series_number != wanted:
-            self._others[volume.series_uid] = volume
+    def _choose(self) -> None:
+        """Sort what is recorded by series and volume, so that a long run is never held in memory; choose a series."""
+        if len(self._queue) < 2:
             return
-        if self._series is None:
-            self._series = volume
-        if volume.series_uid == self._series.series_uid:
+        places = {path: _place_of(path) for path in self._queue}
+        self._queue = deque(sorted(self._queue, key=lambda path: (places[path], path)))
+        if self._settings.series is not None or self._settings.follow_s > 0:
+            return
+        volumes: dict[str, set[int]] = defaultdict(set)
+        numbers: dict[str, int] = {}
+        for place in places.values():
+            if place.indices:
+                volumes[place.run_id].update(place.indices)
+                numbers[place.run_id] = place.series_number
+        chosen = run_to_stream({run_id: len(indices) for run_id, indices in volumes.items()})
+        if volumes and chosen is None:
+            raise SourceError(f"{self._path} holds the series {sorted(numbers.values())}: say which one to read")
+        self._chosen_run = chosen or ""
+
+    def _take(self, path: Path) -> None:
+        """Take a file in, and say what people should know of it."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", path.name, error)
+            return
+        verdict = self._assembler.take(path.name, content)
+        series = self._assembler.series.get(verdict.run_id)
+        wanted = series is not None and self._is_wanted(series)
+        if wanted and self._series is None and series is not None and series.acquisition is not None:
+            self._series = series
+        if verdict.began:
+            logger.warning("%s%s", verdict.began, "" if series is self._series else ", and is left alone")
+        if series is not None and series is not self._series:
+            for index in series.ready:
+                series.pop(index)
+        self._remember(path, verdict, of_run=not verdict.run_id or series is self._series)
+
+    def _remember(self, path: Path, verdict: Verdict, *, of_run: bool) -> None:
+        if of_run and verdict.kind in ("part", "complete", "unfinished", "skipped"):
             self._last_new_s = self._clock()  # files of other series do not keep this run alive
-        if volume.series_uid != self._series.series_uid:
-            if volume.series_uid not in self._others:
-                logger.warning("series %d in %s is left alone", volume.series_number, self._folder)
-            self._others[volume.series_uid] = volume
-        elif self._uids.setdefault(volume.index, volume.uid) != volume.uid:
-            logger.warning("%s is a second image number %d: the first one counts", path.name, volume.index + 1)
-        else:
-            self._paths.setdefault(volume.index, path)
+        if verdict.kind in ("part", "complete", "repeated"):
+            self._refused.pop(path, None)
+            return
+        if verdict.kind == "conflicting":
+            logger.warning("%s", verdict.reason)
+        self._refused[path] = verdict
 
-    def _load(self, index: int) -> Volume:
-        """Read a volume again, now that its turn has come: a long run is never held in memory."""
-        first, path = self._first_of_series(), self._paths[index]
-        volume = read_mosaic(path)
-        if isinstance(volume, NoVolume) or volume.uid != self._uids[index]:
-            raise SourceError(f"{path.name} changed after it was complete: something rewrites {self._folder}")
-        moved_mm = float(np.abs(volume.affine - first.affine).max())
-        got = (volume.data.shape, volume.data.dtype, volume.tr_s)
-        wanted = (first.data.shape, first.data.dtype, first.tr_s)
-        if got != wanted or moved_mm > _SAME_AFFINE_MM:
-            raise SourceError(
-                f"{path.name} is no longer of the run that began: shape, type and TR are {got}, wanted {wanted}, "
-                f"position differs by {moved_mm:.3g} mm; the protocol was changed: start a new run"
-            )
-        return Volume(
-            index=index,
-            data=volume.data,
-            affine=volume.affine,
-            tr_s=volume.tr_s,
-            run_id=volume.run_id,
-            slope=volume.slope,
-            inter=volume.inter,
+    def _is_wanted(self, series: SeriesAssembly) -> bool:
+        if self._series is not None:
+            return series is self._series
+        if self._settings.series is not None:
+            return series.number == self._settings.series
+        return self._chosen_run in ("", series.run_id)
+
+    def _refuse_leftovers(self) -> None:
+        """End the run with an error where files of it were left; their names are for the log, not for the wire."""
+        for path, verdict in self._refused.items():
+            if verdict.kind == "unfinished":
+                logger.warning("%s was never finished", path.name)
+        left = Counter(
+            verdict.kind
+            for verdict in self._refused.values()
+            if verdict.kind == "unfinished" or (verdict.kind == "conflicting" and verdict.rule == "protocol")
         )
+        if left["conflicting"]:
+            raise SourceError(
+                f"{left['conflicting']} images of the run are of another protocol than its first: they were left out; "
+                "start a new run after changing the protocol"
+            )
+        if left["unfinished"]:
+            raise SourceError(f"the run ended with {left['unfinished']} unfinished or damaged files: export them again")
 
-    def _first_of_series(self) -> MosaicVolume:
-        if self._series is None:
-            raise SourceError(f"no series in {self._folder} yet: ask for the header first")
-        return self._series
+    def _nothing_found(self) -> str:
+        series = list(self._assembler.series.values())
+        numbers = sorted(one.number for one in series if one.acquisition is not None)
+        first = {verdict.kind: verdict.reason for verdict in reversed(self._refused.values())}
+        rules = sum((one.left_alone for one in series), Counter())
+        if numbers and self._series is None:
+            return f"{self._path} holds the series {numbers}, wanted {self._settings.series}: name one that is there"
+        if numbers:
+            return f"{self._path} holds no whole volume of the series {numbers}: slices are missing"
+        if "unfinished" in first:
+            only = f"{self._path} holds unfinished or damaged files only"
+            return f"{only}: {first['unfinished']}; wait for the export to end"
+        if "skipped" in first:
+            counts = ", ".join(f"{count} as {rule!r}" for rule, count in rules.items())
+            return f"{self._path} holds only images that are left alone ({counts}): {first['skipped']}"
+        waited = f" within {self._settings.wait_s:g} s" if self._settings.follow_s > 0 else ""
+        return f"no DICOM file was found in {self._path}{waited}: check the path and the scanner's export"
+
+
+def run_to_stream(n_volumes: dict[str, int]) -> str | None:
+    """Which of several recorded series is meant when nobody says: the only one, or the only one with several volumes.
+
+    Parameters
+    ----------
+    n_volumes : dict of str to int
+        Number of volumes of each run_id.
+    """
+    runs = list(n_volumes) if len(n_volumes) == 1 else [run_id for run_id, count in n_volumes.items() if count > 1]
+    return runs[0] if len(runs) == 1 else None
+
+
+def _place_of(path: Path) -> _Place:
+    try:
+        image = read_image(path.read_bytes())
+    except (OSError, SourceError):
+        return _Place("", 0, ())
+    run = image.acquisition
+    indices = tuple(slices.index for slices in image.volumes)
+    return _Place(run_name(run.series_number, run.series_uid), run.series_number, indices)
