@@ -28,6 +28,8 @@ app.add_typer(corpus_app, name="corpus")
 app.add_typer(export_app, name="export")
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
+                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; see configs/.")]
 
 
@@ -57,7 +59,9 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
 
 
 @app.command()
-def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
+def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
+                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
+ConfigOption = None,
              seed: Annotated[int | None, typer.Option(help="Of everything.")] = None) -> None:
     """Write a simulated scanning session as BIDS: images, events, sidecars, stimuli, and the truth behind them."""
     from offline_training.simulation.dataset import simulate_session  # noqa: PLC0415
@@ -76,18 +80,20 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
           bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
           catalogue: Annotated[Path | None, typer.Option(help="Corpus of the clips; default DATASET/stimuli.")] = None,
           subject: Annotated[str | None, typer.Option(help="Which subject; needed when there are several.")] = None,
-          config: ConfigOption = None, json_file: JsonOption = None) -> None:
+          config: WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
+                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
+ConfigOption = None, json_file: JsonOption = None) -> None:
     """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
     from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.train import train as fit  # noqa: PLC0415
     from offline_training.train_settings import TrainSettings  # noqa: PLC0415
-    from offline_training.workers import worker_processes  # noqa: PLC0415
+    from offline_training.workers import workers as open_workers  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
     with _one_sentence():
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
         runs, music = read_dataset(dataset, subject), read_catalogue(catalogue or dataset / "stimuli")
-        with progress_bars(Console()) as progress, worker_processes() as executor:
+        with progress_bars(Console()) as progress, open_workers(workers) as executor:
             trained = fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}")
     lines = [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
              f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
@@ -103,18 +109,18 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
 def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
              dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs.")],
              catalogue: Annotated[Path | None, typer.Option(help="Corpus; default DATASET/stimuli.")] = None,
-             subject: Annotated[str | None, typer.Option(help="Which subject.")] = None,
+             subject: Annotated[str | None, typer.Option(help="Which subject.")] = None, workers: WorkersOption = "",
              json_file: JsonOption = None) -> None:
     """Identification accuracy of a bundle on the held-out runs of a data set, with its chance band."""
     from offline_training.evaluate import evaluate as score  # noqa: PLC0415
     from offline_training.runs import read_dataset  # noqa: PLC0415
-    from offline_training.workers import worker_processes  # noqa: PLC0415
+    from offline_training.workers import workers as open_workers  # noqa: PLC0415
     from realtime.bundle import read_bundle  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
     with _one_sentence():
         music = read_catalogue(catalogue or dataset / "stimuli")
-        with progress_bars(Console()) as progress, worker_processes() as executor:
+        with progress_bars(Console()) as progress, open_workers(workers) as executor:
             evaluation = score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
     Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
     write_figures(json_file, evaluation.figures())
