@@ -59,9 +59,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
 
 
 @app.command()
-def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
-                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
-ConfigOption = None,
+def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
              seed: Annotated[int | None, typer.Option(help="Of everything.")] = None) -> None:
     """Write a simulated scanning session as BIDS: images, events, sidecars, stimuli, and the truth behind them."""
     from offline_training.simulation.dataset import simulate_session  # noqa: PLC0415
@@ -80,9 +78,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
           bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
           catalogue: Annotated[Path | None, typer.Option(help="Corpus of the clips; default DATASET/stimuli.")] = None,
           subject: Annotated[str | None, typer.Option(help="Which subject; needed when there are several.")] = None,
-          config: WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
-                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
-ConfigOption = None, json_file: JsonOption = None) -> None:
+          workers: WorkersOption = "",
+          keep: Annotated[Path | None, typer.Option(help="Folder for the aligned runs: an interrupted training goes on "
+                                                         "from them.")] = None,
+          config: ConfigOption = None, json_file: JsonOption = None) -> None:
     """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
     from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.train import train as fit  # noqa: PLC0415
@@ -94,7 +93,8 @@ ConfigOption = None, json_file: JsonOption = None) -> None:
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
         runs, music = read_dataset(dataset, subject), read_catalogue(catalogue or dataset / "stimuli")
         with progress_bars(Console()) as progress, open_workers(workers) as executor:
-            trained = fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}")
+            trained = fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}",
+                          keep)
     lines = [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
              f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
              f"ONNX and scikit-learn differ by at most {trained.parity.largest_difference:.1e} of the largest output"]

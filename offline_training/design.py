@@ -6,14 +6,12 @@ by itself, so the rows are those that a live run with the same bundle would give
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.decoding.evidence import RunningMean, Schedule
 from realtime.errors import VolumeError
@@ -89,13 +87,6 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
         displacement_mm[volume.index], poses[volume.index] = step.framewise_displacement_mm, step.pose
     np.save(path, samples)
     return RunSamples(run, path, lost, censored, ready, displacement_mm, poses)
-
-
-def sample_runs(runs: Sequence[RecordedRun], frame: Frame, scratch: Path, executor: Executor,
-                progress: Progress | None = None) -> tuple[RunSamples, ...]:
-    """`sample_run` for each run, on the executor's workers; samples go to `scratch`."""
-    futures = [executor.submit(sample_run, run, frame, scratch / f"{run.run_id}.npy") for run in runs]
-    return tuple(counted((future.result() for future in futures), "aligning runs", len(futures), progress))
 
 
 def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings) -> NDArray[np.float32]:

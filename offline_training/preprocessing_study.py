@@ -11,11 +11,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offline_training.design import Frame, RunSamples, sample_runs
+from offline_training.design import Frame, RunSamples
 from offline_training.fit import fit_ridge, within_runs
 from offline_training.material import choose_frame, make_material
 from offline_training.progress import Progress
 from offline_training.runs import Dataset
+from offline_training.sampling import sample_runs
 from offline_training.train_settings import TrainSettings
 from realtime.music.catalogue import Catalogue
 from realtime.preprocessing import PreprocessorSettings

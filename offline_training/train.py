@@ -1,8 +1,9 @@
 """From a data set to a proven bundle: reference, samples, rows, ridge, calibration, export, evaluation."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.calibration import posterior_scales
-from offline_training.design import sample_runs, trial_means, with_voxels
+from offline_training.design import trial_means, with_voxels
 from offline_training.errors import DatasetError
 from offline_training.evaluate import Evaluation, evaluate
 from offline_training.export import Parity, export_bundle
@@ -18,6 +19,7 @@ from offline_training.fit import RidgeFit, fit_ridge
 from offline_training.material import Material, choose_frame, make_material
 from offline_training.progress import Progress
 from offline_training.runs import Dataset, RecordedRun
+from offline_training.sampling import sample_runs
 from offline_training.train_settings import TrainSettings
 from realtime.bundle import Bundle, Manifest, read_bundle, write_bundle
 from realtime.music.catalogue import Catalogue
@@ -48,7 +50,8 @@ class Trained:
 
 
 def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Executor,
-          settings: TrainSettings | None = None, progress: Progress | None = None, made_by: str = "") -> Trained:
+          settings: TrainSettings | None = None, progress: Progress | None = None, made_by: str = "",
+          keep: Path | None = None) -> Trained:
     """Make a bundle in `folder` from the training runs, and evaluate it on the test runs.
 
     Parameters
@@ -65,6 +68,9 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
         Told of everything that is done.
     made_by : str
         The command, for the manifest.
+    keep : Path, optional
+        Folder for the aligned runs: a training that was interrupted goes on from them. Left out,
+        they are thrown away; workers on other machines need one that they share.
 
     Raises
     ------
@@ -78,9 +84,9 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
         raise DatasetError(f"subject {dataset.subject!r} has {len(dataset.test)} test runs and no training run; name "
                            "the task of training runs without 'test'")
     check_clips((*dataset.training, *dataset.test), catalogue)
-    with tempfile.TemporaryDirectory(prefix="innerear-train-") as scratch:
+    with _samples_folder(keep) as folder_of_samples:
         frame = choose_frame(dataset, settings)
-        sampled = sample_runs(dataset.training, frame, Path(scratch), executor, progress)
+        sampled = sample_runs(dataset.training, frame, folder_of_samples, executor, progress)
         material = make_material(frame, sampled, catalogue, settings)
         fit = fit_ridge(material.trials, settings.fit)
         scales = _scales(material, fit, catalogue)
@@ -97,6 +103,16 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
     accuracy |= evaluation.figures() if evaluation is not None else {}
     write_bundle(folder, replace(bundle, manifest=replace(bundle.manifest, accuracy=accuracy)))
     return Trained(read_bundle(folder), fit, parity, evaluation, n_trials)
+
+
+@contextmanager
+def _samples_folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="innerear-train-") as scratch:
+        yield Path(scratch)
 
 
 def check_clips(runs: Sequence[RecordedRun], catalogue: Catalogue) -> None:
