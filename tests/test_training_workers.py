@@ -1,4 +1,4 @@
-"""Whoever computes, the result is the same: processes, a Dask cluster of this machine, and the script of a SLURM job."""
+"""Whoever computes, the result is the same: processes and a Dask cluster; and what a SLURM job asks for."""
 
 import socket
 from collections.abc import Iterator
