@@ -16,7 +16,7 @@ from realtime.atomic import without_nan
 from realtime.bundle import Bundle, check_fits, check_space
 from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
-from realtime.decoding.posterior import posterior
+from realtime.decoding.posterior import believe
 from realtime.errors import VolumeError
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
@@ -192,7 +192,6 @@ def _genre_top1(final: Floats, counts: NDArray[np.intp], genres: list[str], bund
     hits = []
     for row, n_volumes, genre in zip(final, counts, genres, strict=True):
         if n_volumes:
-            similarities = catalogue.similarities(row.astype(np.float32))
-            belief = posterior(similarities, catalogue.clips, bundle.manifest.posterior_scale, int(n_volumes))
+            belief = believe(catalogue, row.astype(np.float32), bundle.manifest.posterior_scale, int(n_volumes))
             hits.append(belief.genres[0].genre == genre)
     return float(np.mean(hits)) if hits else float("nan")

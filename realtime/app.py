@@ -207,7 +207,7 @@ def warm_up(parts: Parts) -> None:
     preprocessor = parts.bundle.preprocessor()
     preprocessor.warm_up()
     features = preprocessor.push(parts.bundle.reference).features
-    parts.index.similarities(parts.decoder.decode(features))
+    parts.index.search(parts.decoder.decode(features), 1)
     gc.collect()
     gc.freeze()  # what lives now lives for the run: later collections need not look at it
     gc.set_threshold(700, 10, 1 << 30)  # and a run is too short for a full collection to pay

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from realtime.messages import Chunk, Clip, Condition, EmbeddingSpace, Match
 from scanner_bridge.ports import VolumeSource
 
-__all__ = ["AudioSink", "Decoder", "Embedder", "Generator", "MessageBus", "MusicIndex", "SinkStats", "VolumeSource"]
+__all__ = ["AudioSink", "Decoder", "Embedder", "Generator", "MessageBus", "MusicIndex", "SinkStats", "TextEmbedder",
+           "VolumeSource"]
 
 
 class Embedder(Protocol):
@@ -44,8 +45,25 @@ class Decoder(Protocol):
         ...
 
 
+class TextEmbedder(Protocol):
+    """Words to a vector of the space that an `Embedder` puts music in."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space its vectors live in."""
+        ...
+
+    def embed_text(self, text: str) -> NDArray[np.float32]:
+        """Vector of shape (dim,), finite, for words such as "calm piano"."""
+        ...
+
+
 class MusicIndex(Protocol):
-    """Nearest clips in one embedding space. Synchronous; must answer within 20 ms."""
+    """Nearest clips in one embedding space. Synchronous; in a live session it must answer within 20 ms.
+
+    All implementations give the same score, to the bit, for the same clip and query; one that
+    searches approximately may miss clips.
+    """
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -53,12 +71,21 @@ class MusicIndex(Protocol):
         ...
 
     @property
-    def clips(self) -> Sequence[Clip]:
-        """All clips, in the order of the rows that `similarities` returns."""
+    def centre(self) -> NDArray[np.float32]:
+        """Mean embedding of the corpus, shape (dim,): cosines are taken after subtracting it from both sides."""
         ...
 
-    def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centred cosine of shape (n_clips,) to a finite embedding of shape (dim,)."""
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """All clips."""
+        ...
+
+    def clip(self, clip_id: str) -> Clip:
+        """The clip of that id; CatalogueError when there is none."""
+        ...
+
+    def similarities(self, embedding: NDArray[np.float32], clip_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Centred cosine of shape (len(clip_ids),) of these clips to a finite embedding of shape (dim,)."""
         ...
 
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:

@@ -7,6 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.messages import Clip
+from realtime.ports import MusicIndex
+
+N_CANDIDATES = 2000
+"""Of a larger corpus only the best are candidates: the others would share out what none of them earns."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,24 @@ class Posterior:
         order = np.lexsort((np.arange(len(self.clips)), -self.similarities, -self.probabilities))[:n]
         return tuple(RankedClip(self.clips[i], float(self.probabilities[i]), float(self.similarities[i]))
                      for i in order)
+
+
+def believe(index: MusicIndex, embedding: NDArray[np.float32], posterior_scale: Sequence[float],
+            n_volumes: int) -> Posterior:
+    """Posterior over the clips of an index, best first; over its `N_CANDIDATES` best when it has more.
+
+    Parameters
+    ----------
+    index : MusicIndex
+        The clips that may have been heard.
+    embedding : float32 array of shape (dim,)
+        Decoded, finite.
+    posterior_scale, n_volumes
+        As `posterior`.
+    """
+    found = index.search(embedding, N_CANDIDATES)
+    return posterior(np.array([match.score for match in found]), [match.clip for match in found], posterior_scale,
+                     n_volumes)
 
 
 def posterior(similarities: NDArray[np.floating], clips: Sequence[Clip], posterior_scale: Sequence[float],

@@ -6,13 +6,15 @@ A catalogue is a folder that `innerear corpus` makes::
     embeddings.npy    float32 (n_clips, dim), rows in the order of corpus.json
     clips/            the audio
 
-Exact search is the default on purpose: 100,000 x 128 takes 2-5 ms, and an approximate
-index buys nothing before about 10^6 clips.
+Exact search is the default on purpose: 100,000 x 128 takes 3 ms, and an approximate index buys
+nothing before about 10^6 clips; `realtime.music.index_places` opens the others.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from realtime.errors import CatalogueError
 from realtime.messages import Clip, EmbeddingSpace, Match
+from realtime.music.index import best_rows, cosines, direction, ranked, unit_rows
 
 FORMAT_VERSION = 1
 
@@ -38,7 +41,7 @@ class Catalogue:
     clips : sequence of Clip
         At least one, ids unique.
     embeddings : float32 array of shape (n_clips, dim)
-        Rows in the order of the clips, finite.
+        Rows in the order of the clips, finite; may be mapped from a file.
     centre : float32 array of shape (dim,)
         Mean embedding of the corpus.
     """
@@ -47,8 +50,7 @@ class Catalogue:
                  centre: NDArray[np.float32]) -> None:
         self._space, self._clips = space, tuple(clips)
         self._centre = np.asarray(centre, np.float32)
-        self._embeddings = np.ascontiguousarray(embeddings, np.float32)
-        self._unit = _unit_rows(self._embeddings - self._centre)
+        self._embeddings = embeddings
         self._row = {clip.clip_id: row for row, clip in enumerate(self._clips)}
 
     @property
@@ -60,6 +62,20 @@ class Catalogue:
     def clips(self) -> Sequence[Clip]:
         """All clips, in row order."""
         return self._clips
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what a search depends on: space, centre, clip ids and embeddings."""
+        digest = hashlib.sha256(repr(self._space).encode())
+        digest.update("\n".join(clip.clip_id for clip in self._clips).encode())
+        for array in (self._centre, self._embeddings):
+            digest.update(np.ascontiguousarray(array, "<f4").data)
+        return digest.hexdigest()
+
+    @cached_property
+    def unit(self) -> NDArray[np.float32]:
+        """Directions of all clips from the centre, shape (n_clips, dim), rows of length 1; not to be written to."""
+        return unit_rows(self._embeddings - self._centre)
 
     @property
     def centre(self) -> NDArray[np.float32]:
@@ -77,41 +93,34 @@ class Catalogue:
         CatalogueError
             The catalogue has no such clip.
         """
-        return self._clips[self._row_of(clip_id)]
+        return self._clips[self.row(clip_id)]
 
     def embedding(self, clip_id: str) -> NDArray[np.float32]:
         """Embedding of shape (dim,) of that clip, not centred; errors as `clip`."""
-        row: NDArray[np.float32] = self._embeddings[self._row_of(clip_id)]
+        row: NDArray[np.float32] = self._embeddings[self.row(clip_id)]
         return row
 
-    def similarities(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centred cosine of shape (n_clips,) to a finite embedding of shape (dim,).
-
-        Summed without BLAS, whose bits depend on its thread count: a replay must rank the clips
-        the same.
-        """
-        query = _unit_rows((np.asarray(embedding, np.float32) - self._centre)[None])[0]
-        scores: NDArray[np.float32] = np.einsum("ij,j->i", self._unit, query, optimize=False)
-        return scores
+    def similarities(self, embedding: NDArray[np.float32],
+                     clip_ids: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Centred cosine to a finite embedding of shape (dim,) of the clips named, or of all; errors as `clip`."""
+        towards = direction(embedding, self._centre)
+        if clip_ids is None:
+            return cosines(self.unit, towards)
+        return cosines(self.unit[[self.row(clip_id) for clip_id in clip_ids]], towards)
 
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
         """The n best clips for a finite embedding of shape (dim,), best first, ties by clip id."""
-        scores = self.similarities(embedding)
-        order = sorted(range(len(scores)), key=lambda row: (-float(scores[row]), self._clips[row].clip_id))
-        return [Match(self._clips[row], float(scores[row])) for row in order[:n]]
+        scores = cosines(self.unit, direction(embedding, self._centre))
+        rows = best_rows(scores, n)
+        return ranked([self._clips[row] for row in rows], scores[rows], n)
 
-    def _row_of(self, clip_id: str) -> int:
+    def row(self, clip_id: str) -> int:
+        """Place of a clip among `clips`; errors as `clip`."""
         try:
             return self._row[clip_id]
         except KeyError:
             raise CatalogueError(f"no clip {clip_id!r} among the {len(self._clips)} of this catalogue; use the "
                                  "catalogue the events were made with") from None
-
-
-def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.sqrt(np.sum(rows.astype(np.float64) ** 2, axis=1, keepdims=True))
-    unit: NDArray[np.float32] = (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
-    return unit
 
 
 def read_catalogue(folder: Path, *, check_audio: bool = True) -> Catalogue:
@@ -163,7 +172,7 @@ def _describe(document: dict[str, Any], path: Path, folder: Path) -> tuple[Embed
                       sha256=str(entry.get("sha256", ""))) for entry in document["clips"]]
     except (KeyError, TypeError, ValueError) as exc:
         raise CatalogueError(f"{path} does not describe a catalogue ({exc!r}); build the corpus again") from exc
-    doubled = sorted({clip.clip_id for clip in clips if sum(other.clip_id == clip.clip_id for other in clips) > 1})
+    doubled = sorted(clip_id for clip_id, count in Counter(clip.clip_id for clip in clips).items() if count > 1)
     if doubled or not clips:
         raise CatalogueError(f"{path} names " + (f"{doubled[0]!r} twice" if doubled else "no clips")
                              + "; build the corpus again")
@@ -172,7 +181,7 @@ def _describe(document: dict[str, Any], path: Path, folder: Path) -> tuple[Embed
 
 def _read_embeddings(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     try:
-        embeddings: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        embeddings: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as exc:
         raise CatalogueError(f"{path} cannot be read ({exc}); build the corpus again") from exc
     if embeddings.shape != shape or not np.isfinite(embeddings).all():

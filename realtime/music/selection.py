@@ -1,31 +1,40 @@
 """What should play now: a pure policy that does not flicker.
 
 The raw best match changes with every volume (24-35 switches a minute on a noisy decoder);
-smoothing, a margin over the clip that already plays and a short dwell bring that to 4-6
+smoothing, a margin over the clip that already plays and a dwell of a bar bring that to 2-6
 without losing accuracy. The margin does most of the work.
+
+What is smoothed is the direction in which the decoder points, not the similarity of every clip:
+a cosine is linear in it, so both are the same, and this one has the size of an embedding however
+large the corpus is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.ports import MusicIndex
+
+_BEATS_PER_BAR = 4
+
 
 @dataclass(frozen=True)
 class SelectionSettings:
-    """How eagerly the music follows the decoder.
+    """How eagerly the music follows the decoder; `innerear corpus calibrate` chooses the first two.
 
     Attributes
     ----------
     smoothing : float
-        Weight of the past in the running similarities, 0 (none) to just under 1.
+        Weight of the past in the running direction, 0 (none) to just under 1.
     margin : float
         Centred cosine by which another clip must beat the one that plays.
     dwell_s : float
-        Shortest time a clip plays.
+        Shortest time a clip plays; one of known tempo plays at least a bar, too.
     times_chance : float
-        The best clip's posterior must be this many times 1/n_clips before anything changes.
+        The best clip's posterior must be this many times what each candidate has by chance before anything changes.
     excluded : tuple of str
         Clip ids that must never play.
     """
@@ -43,17 +52,36 @@ class SelectionState:
 
     Attributes
     ----------
-    similarities : float64 array of shape (n_clips,) or None
-        Smoothed similarities; None before the first evidence.
-    playing : int
-        Row of the clip that plays; -1 for none.
+    heading : float32 array of shape (dim,) or None
+        Running mean of the directions decoded, at most of length 1; None before the first evidence.
+    playing : str
+        Id of the clip that plays; "" for none.
     since_volume : int
         Volume at which it began.
     """
 
-    similarities: NDArray[np.float64] | None = None
-    playing: int = -1
+    heading: NDArray[np.float32] | None = None
+    playing: str = ""
     since_volume: int = 0
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the running direction says about the clips.
+
+    Attributes
+    ----------
+    best : str
+        Id of the best clip that may play; "" when none may.
+    lead : float
+        By how much it beats the clip that plays, in centred cosine; infinite when nothing plays.
+    bar_s : float
+        A bar of the clip that plays; 0 when there is none or its tempo is unknown.
+    """
+
+    best: str
+    lead: float
+    bar_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,46 +104,67 @@ class Decision:
     why: str
 
 
-def select(state: SelectionState, similarities: NDArray[np.float32], confidence: float, volume_index: int,
-           tr_s: float, settings: SelectionSettings, allowed: NDArray[np.bool_]) -> Decision:
-    """Keep, switch or hold, given the similarities of this volume.
+def steer(state: SelectionState, towards: NDArray[np.float32], smoothing: float) -> SelectionState:
+    """The state with the direction of this volume, shape (dim,), taken into its heading."""
+    if state.heading is None:
+        return replace(state, heading=towards)
+    blended = smoothing * state.heading.astype(np.float64) + (1.0 - smoothing) * towards
+    return replace(state, heading=blended.astype(np.float32))
+
+
+def look(state: SelectionState, index: MusicIndex, barred: Collection[str]) -> Outlook:
+    """What a steered state says about the clips of an index, those barred left out.
+
+    A state without a heading looks nowhere: its best clip is "".
+    """
+    playing = index.clip(state.playing) if state.playing else None
+    bar_s = _BEATS_PER_BAR * 60.0 / playing.bpm if playing is not None and playing.bpm > 0 else 0.0
+    if state.heading is None:
+        return Outlook("", 0.0, bar_s)
+    point = index.centre + state.heading
+    best = next((match for match in index.search(point, 1 + len(barred)) if match.clip.clip_id not in barred), None)
+    if best is None:
+        return Outlook("", 0.0, bar_s)
+    if playing is None:
+        return Outlook(best.clip.clip_id, float("inf"))
+    reach = float(np.linalg.norm(state.heading))  # an index takes directions of length 1
+    own = float(index.similarities(point, [state.playing])[0])
+    return Outlook(best.clip.clip_id, reach * (best.score - own), bar_s)
+
+
+def select(state: SelectionState, outlook: Outlook, times_chance: float, volume_index: int, tr_s: float,
+           settings: SelectionSettings) -> Decision:
+    """Keep, switch or hold.
 
     Parameters
     ----------
     state : SelectionState
-        From the previous volume.
-    similarities : float32 array of shape (n_clips,)
-        Centred cosines, finite.
-    confidence : float
-        Posterior of the best clip.
+        Steered with this volume.
+    outlook : Outlook
+        Of that state.
+    times_chance : float
+        Posterior of the best candidate times the number of candidates.
     volume_index : int
         Of this volume.
     tr_s : float
         Repetition time, for the dwell.
     settings : SelectionSettings
         The policy.
-    allowed : bool array of shape (n_clips,)
-        False for clips that must never play.
 
     Returns
     -------
     Decision
-        With the state for the next volume. Ties go to the earlier row.
+        With the state for the next volume.
     """
-    now = similarities.astype(np.float64)
-    smoothed = now if state.similarities is None else (
-        settings.smoothing * state.similarities + (1.0 - settings.smoothing) * now)
-    remembered = SelectionState(smoothed, state.playing, state.since_volume)
-    if not allowed.any():
-        return Decision("hold", remembered, "every clip is excluded")
-    best = int(np.argmax(np.where(allowed, smoothed, -np.inf)))
-    if confidence < settings.times_chance / len(similarities):
-        return Decision("hold", remembered, "not confident enough")
-    if best == state.playing:
-        return Decision("keep", remembered, "still the best match")
-    if state.playing >= 0:
-        if (volume_index - state.since_volume) * tr_s < settings.dwell_s:
-            return Decision("keep", remembered, "too soon to change")
-        if smoothed[best] - smoothed[state.playing] < settings.margin:
-            return Decision("keep", remembered, "another clip is not enough better")
-    return Decision("switch", SelectionState(smoothed, best, volume_index), "a better match")
+    if not outlook.best:
+        return Decision("hold", state, "no clip may play")
+    if times_chance < settings.times_chance:
+        return Decision("hold", state, "not confident enough")
+    if outlook.best == state.playing:
+        return Decision("keep", state, "still the best match")
+    if state.playing:
+        if (volume_index - state.since_volume) * tr_s < max(settings.dwell_s, outlook.bar_s):
+            return Decision("keep", state, "too soon to change")
+        if outlook.lead < settings.margin:
+            return Decision("keep", state, "another clip is not enough better")
+    return Decision("switch", replace(state, playing=outlook.best, since_volume=volume_index), "a better match")

@@ -4,7 +4,7 @@ It reads no clock, does no I/O and draws no random number, so that feeding it th
 gives the same documents, byte for byte: that is resuming after a crash, and that is replay.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import google_crc32c
@@ -12,10 +12,11 @@ import numpy as np
 
 from realtime.bundle import Bundle
 from realtime.decoding.evidence import Schedule, TrialEvidence
-from realtime.decoding.posterior import Posterior, posterior
+from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import EventsError, VolumeError
 from realtime.messages import Cue
-from realtime.music.selection import Decision, SelectionSettings, SelectionState, select
+from realtime.music.index import direction
+from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
 from realtime.ports import Decoder, MusicIndex
 from realtime.session.events import Event
 from realtime.session.record import Document, encode_vector
@@ -53,8 +54,9 @@ class LiveCore:
         self._header, self._parts = header, parts
         self._preprocessor = parts.bundle.preprocessor()
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
-        self._allowed = np.array([clip.clip_id not in parts.selection.excluded for clip in parts.index.clips])
+        self._barred = set(parts.selection.excluded)
         self._selection = SelectionState()
+        self._before = ""  # what played before the present clip was chosen
         self._waiting = parts.wait_for_start
         self._paused = False
         self._next_index = 0
@@ -74,8 +76,7 @@ class LiveCore:
     @property
     def playing(self) -> str:
         """Clip id of what plays by the core's decision; "" for silence."""
-        row = self._selection.playing
-        return self._parts.index.clips[row].clip_id if row >= 0 else ""
+        return self._selection.playing
 
     def perceive(self, volume: Volume) -> Intake:
         """Preprocess and decode a volume that arrived; indices that were skipped become gaps.
@@ -150,30 +151,34 @@ class LiveCore:
         """Choose what plays, given what was perceived."""
         belief = None
         if percept.evidence is not None and percept.evidence.n_volumes:
-            similarities = self._parts.index.similarities(percept.evidence.embedding)
-            belief = posterior(similarities, self._parts.index.clips, self._parts.bundle.manifest.posterior_scale,
-                               percept.evidence.n_volumes)
+            belief = believe(self._parts.index, percept.evidence.embedding,
+                             self._parts.bundle.manifest.posterior_scale, percept.evidence.n_volumes)
         decision = self._choose(percept, belief)
         before, self._selection = self._selection, decision.state
-        cue = self._cue(percept.volume_index) if decision.state.playing != before.playing else None
+        cue = None
+        if self._selection.playing != before.playing:
+            self._before, cue = before.playing, self._cue(percept.volume_index)
         return Step(percept, belief, decision, cue, self._step_document(percept, belief, decision))
 
     def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
         if self._waiting or self._paused:
             return Decision("hold", self._selection, "waiting for start" if self._waiting else "paused")
-        if belief is None:
+        if belief is None or percept.evidence is None:
             return Decision("hold", self._selection, "no evidence yet")
         if percept.status != "OK":
             return Decision("hold", self._selection, f"volume is {percept.status}")
-        return select(self._selection, belief.similarities.astype(np.float32), belief.confidence, percept.volume_index,
-                      self._header.tr_s, self._parts.selection, self._allowed)
+        index, settings = self._parts.index, self._parts.selection
+        steered = steer(self._selection, direction(percept.evidence.embedding, index.centre), settings.smoothing)
+        return select(steered, look(steered, index, self._barred), belief.confidence * len(belief.clips),
+                      percept.volume_index, self._header.tr_s, settings)
 
     def event(self, name: str, text: str = "", value: float | None = None) -> Reaction:
         """Something happened between volumes: an operator's command, a mark, a stall.
 
         `start` ends the wait of `Parts.wait_for_start`. `mark` opens a trial at the next volume.
         `pause` silences the music and holds all decisions until `resume`; `stale` silences it until
-        a volume comes again. Every event is documented.
+        a volume comes again. `unplayable` takes the clip its text names out of the choice: the player could not
+        read it, and plays on what it played. Every event is documented.
         """
         document: Document = {"doc": "event", "before_volume": self._next_index, "name": name, "text": text}
         if value is not None:
@@ -188,6 +193,8 @@ class LiveCore:
             cue = self._silence()
         elif name == "resume":
             self._paused = False
+        elif name == "unplayable":
+            self._bar(text)
         return Reaction((document,), cue)
 
     def _mark(self, text: str) -> str:
@@ -197,10 +204,16 @@ class LiveCore:
             return f"{text} (not opened: {exc})"
         return text
 
+    def _bar(self, clip_id: str) -> None:
+        """Never choose this clip again; if it was chosen, what played before it plays on."""
+        self._barred.add(clip_id)
+        if self._selection.playing == clip_id:
+            self._selection = replace(self._selection, playing="" if self._before in self._barred else self._before)
+
     def _silence(self) -> Cue | None:
-        if self._selection.playing < 0:
+        if not self._selection.playing:
             return None
-        self._selection = SelectionState(self._selection.similarities, -1, self._next_index)
+        self._selection = SelectionState(self._selection.heading, "", self._next_index)
         return self._cue(self._next_index)
 
     def _cue(self, volume_index: int) -> Cue:
@@ -210,7 +223,6 @@ class LiveCore:
 
     def _step_document(self, percept: Percept, belief: Posterior | None, decision: Decision) -> Document:
         result, evidence = percept.preprocessed, percept.evidence
-        playing = decision.state.playing
         return {
             "doc": "step", "volume": percept.volume_index, "status": percept.status, "reason": percept.reason,
             "fd_mm": None if result is None else float(result.framewise_displacement_mm),
@@ -221,7 +233,7 @@ class LiveCore:
             "n": 0 if evidence is None else evidence.n_volumes,
             "embedding": None if belief is None or evidence is None else encode_vector(evidence.embedding),
             **self._belief_fields(belief),
-            "playing": self._parts.index.clips[playing].clip_id if playing >= 0 else "",
+            "playing": decision.state.playing,
             "decision": decision.kind, "why": decision.why,
         }
 

@@ -49,9 +49,9 @@ class EventEntry:
     Attributes
     ----------
     name : str
-        start, stop, pause, resume, mute, unmute, volume, mark, stale, aborted.
+        start, stop, pause, resume, mute, unmute, volume, mark, stale, aborted, unplayable.
     text : str
-        Free words of the operator.
+        Free words of the operator; the clip that is unplayable.
     value : float or None
         For commands that carry one.
     at_s : float

@@ -92,7 +92,7 @@ class LiveSession:
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    _cue_volumes: dict[int, int] = field(default_factory=dict)
+    _cues: dict[int, Cue] = field(default_factory=dict)
     _stale: bool = False
     _last_volume_s: float = 0.0
     _told: set[str] = field(default_factory=set)
@@ -277,21 +277,31 @@ class LiveSession:
         async for event in player.events():
             match event:
                 case protocol.Sounding():
-                    self.wires.timing.append({"cue": event.cue, "volume": self._cue_volumes.get(event.cue),
+                    cue = self._cues.get(event.cue)
+                    self.wires.timing.append({"cue": event.cue, "volume": cue and cue.volume_index,
                                               "clip_id": event.clip_id, "sound_s": event.time_s,
                                               "position": event.position if player.records_as_asked else None})
                 case protocol.Started() if player.n_starts > 1:
                     where = event.played_wav or "no file"
                     self._alarm(f"player: started again; sound goes on and is recorded in {where}")
-                case protocol.Failed() | protocol.Rejected():
+                case protocol.Failed():
                     self._alarm(f"player: {event.reason}")
+                case protocol.Rejected():
+                    self._alarm(f"player: {event.reason}")
+                    await self._bar(event)
                 case protocol.Status():
                     self.wires.bus.publish("sound", msgspec.to_builtins(event))
         await asyncio.Event().wait()  # a player that is gone takes the sound, not the session
 
+    async def _bar(self, rejected: protocol.Rejected) -> None:
+        """Take a clip that the player could not read out of the choice."""
+        cue = self._cues.get(rejected.cue)
+        if cue is not None and cue.clip_id:
+            await self._event(EventEntry("unplayable", cue.clip_id, None, self._now_s()))
+
     def _act(self, cue: Cue | None) -> None:
         if cue is not None:
-            self._cue_volumes[cue.number] = cue.volume_index
+            self._cues[cue.number] = cue
             self.wires.player.play(cue)
 
     def _alarm(self, text: str) -> None:
