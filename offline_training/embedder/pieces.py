@@ -13,17 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.embedder.settings import EmbedderSettings, PieceSettings
-from offline_training.embedder.truth import INSTRUMENT_OF_VOICE, INSTRUMENTS, VOICES_OF_INSTRUMENT, Truth, Truths, tabulate
+from offline_training.embedder.truth import (
+    INSTRUMENT_OF_VOICE,
+    INSTRUMENTS,
+    VOICES_OF_INSTRUMENT,
+    Truth,
+    Truths,
+    tabulate,
+)
 from offline_training.progress import Progress, counted
+from offline_training.targets import logmel_statistics
 from realtime.music.logmel import LogMelSettings, band_power, levels_db
-from realtime.music.synth import perform
-from realtime.music.synth_score import PARTS, Arrangement, compose
+from realtime.music.synth import mono, perform
+from realtime.music.synth_parts import PARTS, Arrangement
+from realtime.music.synth_score import compose
 from realtime.music.synth_styles import GENRES, SCALES, STYLES
 
 Kind = Literal["training", "new seeds", "held-out pairs", "corpus"]
 KINDS: tuple[Kind, ...] = ("training", "new seeds", "held-out pairs", "corpus")
 _RATES_HZ = (24000, 48000)  # the drums' noise depends on the rate; half of each
 _PER_TASK = 8
+HALF_S = 6.0  # two of them fit into a piece without touching
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +44,15 @@ class Pieces:
     ----------
     levels : float16 array of shape (n, n_frames, n_bands)
         From the front end, normalised over the whole piece.
+    statistics : float32 array of shape (n, 3, n_statistics)
+        `logmel_statistics` of the first window, and of the first and the last six seconds, for comparison; of
+        no training piece (n is 0).
     truths : Truths
         What is true of them.
     """
 
     levels: NDArray[np.float16]
+    statistics: NDArray[np.float32]
     truths: Truths
 
 
@@ -71,10 +85,10 @@ def make_pieces(kind: Kind, settings: EmbedderSettings, executor: Executor,
     """
     n_pieces = settings.pieces.n_pieces if kind == "training" else settings.pieces.n_test_pieces
     tasks = [_Task(kind, settings.seed, range(first, min(first + _PER_TASK, n_pieces)), settings.pieces,
-                   settings.front_end) for first in range(0, n_pieces, _PER_TASK)]
+                   settings.front_end, settings.window_s) for first in range(0, n_pieces, _PER_TASK)]
     parts = list(counted(executor.map(_make, tasks), f"composing {kind}", len(tasks), progress))
-    levels = np.concatenate([part.levels for part in parts])
-    return Pieces(levels, tabulate([truth for part in parts for truth in part.truths]))
+    return Pieces(np.concatenate([part.levels for part in parts]), np.concatenate([part.statistics for part in parts]),
+                  tabulate([truth for part in parts for truth in part.truths]))
 
 
 @dataclass(frozen=True)
@@ -84,26 +98,36 @@ class _Task:
     numbers: range
     pieces: PieceSettings
     front_end: LogMelSettings
+    window_s: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Made:
     levels: NDArray[np.float16]
+    statistics: NDArray[np.float32]
     truths: list[Truth]
 
 
 def _make(task: _Task) -> _Made:
-    levels, truths = [], []
+    levels, statistics, truths = [], [], []
     n_frames = task.front_end.n_frames(task.pieces.piece_s)
     for number in task.numbers:
         rng = np.random.default_rng([task.seed, KINDS.index(task.kind), number])
         plan = _draw(task.kind, number, task.pieces, rng)
         score = compose(plan.genre, int(rng.integers(2**31)), task.pieces.piece_s, plan.borrow, plan.arrangement)
         clip = perform(score, _RATES_HZ[number % 2])
-        power = band_power(clip.audio.mean(axis=1), clip.rate_hz, task.front_end)[:n_frames]
-        levels.append(levels_db(power, task.front_end).astype(np.float16))
+        sound = mono(clip.audio)
+        levels.append(levels_db(band_power(sound, clip.rate_hz, task.front_end)[:n_frames], task.front_end))
+        if task.kind != "training":
+            statistics.append([logmel_statistics(part, clip.rate_hz) for part in _excerpts(sound, clip.rate_hz, task)])
         truths.append(_truth(plan, score.labels, score.bpm))
-    return _Made(np.stack(levels), truths)
+    return _Made(np.stack(levels).astype(np.float16), np.array(statistics, np.float32).reshape(len(statistics), 3, -1),
+                 truths)
+
+
+def _excerpts(sound: NDArray[np.float32], rate_hz: int, task: _Task) -> list[NDArray[np.float32]]:
+    end, half, window = (round(seconds * rate_hz) for seconds in (task.pieces.piece_s, HALF_S, task.window_s))
+    return [sound[:window], sound[:half], sound[end - half:end]]
 
 
 @dataclass(frozen=True)
@@ -121,12 +145,12 @@ def _draw(kind: Kind, number: int, settings: PieceSettings, rng: np.random.Gener
     free = rng.random(5)
     lead = _lead_voice(kind, _shares(genre, parts), rng)
     return _Plan(genre, Arrangement(
-        parts,
-        float(np.round(np.exp(rng.uniform(np.log(56), np.log(180))), 1)) if free[0] < 0.4 else None,
-        list(SCALES)[int(rng.integers(len(SCALES)))] if free[1] < 0.5 else None,
-        lead if kind == "held-out pairs" or free[2] < settings.swapped else _native_voice(genre, parts, rng),
-        _any_voice(rng) if free[3] < settings.swapped / 2 else None,
-        float(np.exp(rng.uniform(-0.7, 0.6))) if free[4] < 0.5 else 1.0))
+        parts=parts,
+        bpm=float(np.round(np.exp(rng.uniform(np.log(56), np.log(180))), 1)) if free[0] < 0.4 else None,
+        scale=list(SCALES)[int(rng.integers(len(SCALES)))] if free[1] < 0.5 else None,
+        lead=lead if kind == "held-out pairs" or free[2] < settings.swapped else _native_voice(genre, parts, rng),
+        chords=_any_voice(rng) if free[3] < settings.swapped / 2 else None,
+        lead_density=float(np.exp(rng.uniform(-0.7, 0.6))) if free[4] < 0.5 else 1.0))
 
 
 def _mix(genre: str, rng: np.random.Generator) -> dict[str, str]:
@@ -162,7 +186,9 @@ def _native_voice(genre: str, parts: dict[str, str], rng: np.random.Generator) -
     genres = [name for name, share in _shares(genre, parts).items() if share >= 1 / 3]
     voices = [voice for voice in STYLES[origin].lead.voices
               if not any(is_held_out(name, INSTRUMENT_OF_VOICE[voice]) for name in genres)]
-    return voices[int(rng.integers(len(voices)))] if voices else _lead_voice("training", dict.fromkeys(genres, 1.0), rng)
+    if not voices:
+        return _lead_voice("training", dict.fromkeys(genres, 1.0), rng)
+    return voices[int(rng.integers(len(voices)))]
 
 
 def _truth(plan: _Plan, labels: dict[str, str], bpm: float) -> Truth:

@@ -74,8 +74,8 @@ class EmbedderSettings:
         problems = []
         if not 2 <= self.batch_size <= self.pieces.n_pieces:
             problems.append(f"batch_size is {self.batch_size}, wanted 2 to n_pieces ({self.pieces.n_pieces})")
-        if self.pieces.piece_s < self.window_s:
-            problems.append(f"pieces.piece_s is {self.pieces.piece_s:g}, wanted window_s ({self.window_s:g}) or more")
+        if self.pieces.piece_s < max(self.window_s, 12.5):
+            problems.append(f"pieces.piece_s is {self.pieces.piece_s:g}, wanted 12.5, window_s or more")
         if not 1 <= self.shortest_s <= self.window_s:
             problems.append(f"shortest_s is {self.shortest_s:g}, wanted 1 to window_s ({self.window_s:g})")
         if self.front_end.n_bands % 8:

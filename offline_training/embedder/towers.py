@@ -12,6 +12,7 @@ from realtime.music.synth_score import MOODS
 from realtime.music.synth_styles import GENRES
 
 _PADDING = 0
+PROBE_SCALE = 8.0  # entries of a unit vector are about 1 / sqrt(dim): too small for the probes to learn from fast
 LEVEL_MEAN, LEVEL_SPREAD = -2.0, 1.5  # of levels in tens of dB, roughly; batch normalisation does the rest
 
 
@@ -30,6 +31,7 @@ class AudioTower(nn.Module):
         self.project = nn.Linear(3 * n_channels, dim)
 
     def forward(self, levels: Tensor) -> Tensor:
+        """Vectors of the levels."""
         x = self.patches(((levels - LEVEL_MEAN) / LEVEL_SPREAD).unsqueeze(1))
         x = self.mix(x.transpose(2, 3).flatten(1, 2))  # bands become channels; time stays
         for phrase in self.phrases:
@@ -48,6 +50,7 @@ class TextTower(nn.Module):
         self.combine = nn.Sequential(nn.Linear(48, 128), nn.ReLU(), nn.Linear(128, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors of the texts."""
         return functional.normalize(self.combine(self.words(tokens).sum(dim=1)), dim=1)
 
 
@@ -72,7 +75,8 @@ class Probes(nn.Module):
         self.tempo = nn.Linear(dim, 1)
 
     def forward(self, vectors: Tensor) -> Readings:
-        scaled = 8.0 * vectors  # unit vectors are small: their entries are about 1 / sqrt(dim)
+        """What the vectors, of shape (n, dim) and length 1, say."""
+        scaled = PROBE_SCALE * vectors
         return Readings(self.genre(scaled), self.lead(scaled), self.mood(scaled), self.instruments(scaled),
                         self.tempo(scaled)[:, 0])
 

@@ -94,7 +94,8 @@ class Truths:
     @property
     def genre(self) -> NDArray[np.int64]:
         """The genre with the largest share, shape (n,); meaningful where that is more than half."""
-        return self.shares.argmax(axis=1)
+        place: NDArray[np.int64] = self.shares.argmax(axis=1)
+        return place
 
 
 def tabulate(truths: list[Truth]) -> Truths:
@@ -128,13 +129,14 @@ class Claims:
         for said, true in ((self.mood, truths.mood), (self.lead, truths.lead), (self.tempo, truths.tempo)):
             holds &= (said[:, None] == ANY) | (said[:, None] == true[None])
         holds &= (self.genre[:, None] == ANY) | (truths.shares.T[self.genre] >= 0.5)
-        return holds & ((self.instrument[:, None] == ANY) | truths.instruments.T[self.instrument])
+        holds &= ((self.instrument[:, None] == ANY) | truths.instruments.T[self.instrument])
+        return holds
 
     def text(self, row: int, rng: np.random.Generator) -> str:
         """One of the ways to say claim `row`."""
         parts = {"genre": _word(GENRES, self.genre[row], rng), "mood": _word(MOODS, self.mood[row], rng),
-                 "tempo": _word(TEMPI, self.tempo[row], rng), "instrument": _word(INSTRUMENTS, self.instrument[row], rng),
-                 "lead": _word(INSTRUMENTS, self.lead[row], rng)}
+                 "tempo": _word(TEMPI, self.tempo[row], rng), "lead": _word(INSTRUMENTS, self.lead[row], rng),
+                 "instrument": _word(INSTRUMENTS, self.instrument[row], rng)}
         parts["lead"] += (" lead", " melody", " solo")[int(rng.integers(3))] if parts["lead"] else ""
         template = _TEMPLATES[int(rng.integers(len(_TEMPLATES)))]
         return " ".join(template.format(**parts).split())

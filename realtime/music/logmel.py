@@ -75,9 +75,10 @@ def _framing(settings: LogMelSettings, rate_hz: int) -> _Framing:
     bins_hz = np.arange(size // 2 + 1) * rate_hz / size
     firsts, counts, weights = [], [], []
     for below, centre, above in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
-        half = max(rate_hz / size, 1e-9)  # a band is never narrower than two bins, else it might hold none
-        rise, fall = max(centre - below, half), max(above - centre, half)
-        shape = np.clip(np.where(bins_hz < centre, 1 - (centre - bins_hz) / rise, 1 - (bins_hz - centre) / fall), 0, None)
+        narrowest = rate_hz / size  # a band is never narrower than two bins, else it might hold none
+        rise, fall = max(centre - below, narrowest), max(above - centre, narrowest)
+        distance = np.where(bins_hz < centre, (centre - bins_hz) / rise, (bins_hz - centre) / fall)
+        shape = np.clip(1 - distance, 0, None)
         inside = np.flatnonzero(shape)
         firsts.append(int(inside[0]))
         counts.append(len(inside))
@@ -110,7 +111,7 @@ def band_power(audio: NDArray[np.float32], rate_hz: int, settings: LogMelSetting
     power = np.empty((n_frames, settings.n_bands), np.float32)
     if n_frames:
         frames = np.lib.stride_tricks.sliding_window_view(audio, framing.size)[:: framing.step][:n_frames]
-        spectrum = np.fft.rfft(frames * framing.window, axis=1)
+        spectrum = np.asarray(np.fft.rfft(frames * framing.window, axis=1), np.complex64)
         sum_bands(spectrum, framing.firsts, framing.counts, framing.weights, power)
     return power
 
