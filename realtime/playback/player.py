@@ -214,7 +214,7 @@ class Player:
             if not isinstance(source, StreamSource) or self._door is None:
                 continue
             plays = source is self._mixer.playing and not source.starved
-            ahead = source.queued + (self._output.outlet.ring.fill if plays else 0)
+            ahead = source.queued + self._output.outlet.ring.fill if plays else source.ready
             inlet = self._door.inlet(source.stream)
             wanted_ahead = STREAM_LOOKAHEAD * self._lookahead_frames if plays else 0
             if inlet is not None and ahead <= wanted_ahead:
