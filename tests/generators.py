@@ -1,8 +1,16 @@
 """Small, real generators for tests: read-outs with random weights in the space of `builders`, tones as clips."""
 
+import atexit
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 
 from realtime.generators.readouts import NUMBERS, STYLE_OF, VOICE_OF, Readouts
+from realtime.generators.token_model import ModelSpec, TokenModel
 from realtime.messages import Condition
 from realtime.music.synth_styles import GENRES, SCALES, STYLES
 from realtime.music.synth_voices import VOICES
@@ -28,3 +36,40 @@ def readouts(seed: int = 0) -> Readouts:
 def condition(number: int, seed: int | None = None, clip_id: str = "") -> Condition:
     rng = np.random.default_rng(number if seed is None else seed)
     return Condition(number, number, rng.standard_normal(DIM).astype(np.float32), clip_id)
+
+
+@cache
+def _untrained() -> bytes:
+    import torch
+
+    from offline_training.generator.network import Network, NetworkSize, to_onnx
+
+    torch.manual_seed(0)
+    return to_onnx(Network(DIM, NetworkSize(1, 2, 8, 64), torch.zeros(DIM), torch.ones(DIM)))
+
+
+def untrained_model() -> TokenModel:
+    """A small network with random weights: all of it real but the music."""
+    return TokenModel(ModelSpec(SPACE, 1, 2, 8, 64), _untrained(), "the test's model")
+
+
+ROOT = Path(__file__).resolve().parents[1]
+_endpoints: list[str] = []
+
+
+def start_worker(*arguments: str) -> subprocess.Popen[str]:
+    """A fake worker process; its endpoints come line by line on its standard output."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.fake_worker", *arguments], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    atexit.register(process.kill)
+    return process
+
+
+def fake_endpoint() -> str:
+    """An endpoint of a worker that nobody has used; one process serves many."""
+    if not _endpoints:
+        n = 16
+        pipe = start_worker(str(n)).stdout
+        assert pipe is not None
+        _endpoints.extend(pipe.readline().strip() for _ in range(n))
+    return _endpoints.pop()

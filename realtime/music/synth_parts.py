@@ -198,7 +198,7 @@ def drum_bar(rng: np.random.Generator, plan: Plan, pattern: DrumPattern, bar: in
         for step, symbol in enumerate(steps):
             if symbol != ".":
                 velocity = (1.0 if symbol == "x" else 0.45) * rng.uniform(0.85, 1.0)
-                hits.append(Hit(sound, _swung(start + step, plan.swing), velocity, _PANS.get(sound, 0.0)))
+                hits.append(Hit(sound, swung(start + step, plan.swing), velocity, _PANS.get(sound, 0.0)))
     return hits
 
 
@@ -228,7 +228,7 @@ def bass_bar(rng: np.random.Generator, plan: Plan, line: Line, bar: int, start: 
         pitch += 12 if pitch < 30 else 0
         held = len(line.pattern[step + 1:]) - len(line.pattern[step + 1:].lstrip("-"))
         velocity = rng.uniform(0.8, 1.0)
-        notes.append(Note(line.voice, _swung(start + step, plan.swing), 0.9 * plan.hold * (1 + held), pitch, velocity,
+        notes.append(Note(line.voice, swung(start + step, plan.swing), 0.9 * plan.hold * (1 + held), pitch, velocity,
                           line.pan, plan.touch))
     return notes
 
@@ -252,7 +252,7 @@ def chord_bar(rng: np.random.Generator, plan: Plan, line: Line, bar: int, start:
         n_steps = {"x": 0.8, "a": 2.5}.get(symbol, 0.95 * gap)
         chosen = [pitches[order % len(pitches)]] if symbol == "a" else pitches
         order += 1
-        at = _swung(start + step, plan.swing)
+        at = swung(start + step, plan.swing)
         force = rng.uniform(0.75, 1.0)
         velocity = force * (0.9 if symbol == "a" else 1.0 / np.sqrt(len(chosen)))
         notes += [Note(line.voice, at + 0.04 * i, n_steps, pitch, velocity, line.pan, plan.touch * force)
@@ -324,7 +324,7 @@ def tune_bar(rng: np.random.Generator, plan: Plan, tune: Tune, bar: int, start: 
         following = tune.motif[i + 1] if i + 1 < len(tune.motif) else STEPS_PER_BAR
         if rng.random() < 0.92:
             velocity = rng.uniform(0.6, 0.9)
-            notes.append(Note(tune.voice, _swung(start + step, plan.swing),
+            notes.append(Note(tune.voice, swung(start + step, plan.swing),
                               0.9 * plan.hold * min(following - step, 6), tune.ladder[place], velocity, 0.1,
                               plan.touch * (0.4 + 0.65 * velocity)))
     return notes, replace(tune, moves=moves, place=place)
@@ -334,8 +334,8 @@ def _whole(values: NDArray[np.signedinteger]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def _swung(step: float, swing: float) -> float:
-    """Every second eighth comes late; sixteenths between are stretched with it."""
+def swung(step: float, swing: float) -> float:
+    """A step as it is played: every second eighth comes late, sixteenths between are stretched with it."""
     within = step % 4
     return step + swing * (within if within <= 2 else 4 - within) / 2
 

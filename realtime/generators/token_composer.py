@@ -1,0 +1,199 @@
+"""The token model as a composer: it writes what begins at each sixteenth, the condition beside every token."""
+
+from dataclasses import asdict
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.generators.performer import Moment
+from realtime.generators.state import Memory, pack_random, unpack_random
+from realtime.generators.token_model import TokenModel
+from realtime.generators.tokens import (
+    HEADER,
+    PARTS,
+    VOCABULARY,
+    Grammar,
+    Header,
+    drum,
+    length_of,
+    pitch_of,
+    read_header,
+)
+from realtime.messages import Condition, EmbeddingSpace
+from realtime.music.synth_parts import STEPS_PER_BAR, Note, swung
+
+TEMPERATURE = 0.9
+HEADER_TEMPERATURE = 0.4  # tempo and voices are what a listener knows a piece by
+STAYS_WITHIN = 0.7  # nats: half as likely
+LIKELIEST = 16  # of which one is drawn
+_MOST_TOKENS = 40  # of one sixteenth; no procedural piece has half as many
+_PANS = {"bass": (0.0,), "chords": (-0.4,), "lead": (0.1,), "pad": (-0.5, 0.0, 0.5)}
+_SOFTEST = {"bass": 0.8, "chords": 0.75, "lead": 0.6, "pad": 0.32}
+_LOUDEST = {"bass": 1.0, "chords": 1.0, "lead": 0.9, "pad": 0.32}
+
+
+class TokenComposer:
+    """Draws the next sixteenth from the token model; implements `Composer`.
+
+    A new condition is answered at once: the bar's header is drawn anew before the next sixteenth, and
+    the bar goes on from there.
+
+    Parameters
+    ----------
+    model : TokenModel
+        The network; this composer's own, its cache is part of the memory.
+    seed : int
+        Of all draws.
+    """
+
+    def __init__(self, model: TokenModel, seed: int) -> None:
+        self._model = model
+        self._seed = seed
+        self._rng = np.random.default_rng([seed, 2])
+        self._key = int(self._rng.integers(12))
+        self._embedding = np.zeros(model.space.dim, np.float32)
+        self._grammar = Grammar()
+        self._header: Header | None = None
+        self._header_tokens: list[int] = []
+        self._logits = np.zeros(VOCABULARY.size, np.float32)
+        self._next = -1
+        self._step = 0
+        self._lengths = dict.fromkeys(PARTS, 1.0)
+        self._changed = False
+
+    @property
+    def name(self) -> str:
+        """Names what it is and what it knows."""
+        return f"token model {self._model.sha256[:16]} of seed {self._seed}"
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """Of its conditions."""
+        return self._model.space
+
+    @property
+    def step(self) -> int:
+        """Which sixteenth of the bar comes next, 0 to 15."""
+        return self._step
+
+    @property
+    def header(self) -> Header | None:
+        """Of the bar that is being written; None before the first."""
+        return self._header
+
+    def condition(self, condition: Condition) -> None:
+        """Write like this from the next moment on."""
+        if self._header is None or not np.array_equal(condition.embedding, self._embedding):
+            self._embedding, self._changed = condition.embedding, True
+
+    def moment(self) -> Moment:
+        """The next sixteenth."""
+        before = self._header
+        if self._changed or self._step == 0:
+            self._write_header()
+        header = self._header
+        assert header is not None
+        tokens = self._write_step()
+        late = swung(self._step, header.swing) - self._step
+        damped = self._changed and before is not None and before.voices != header.voices
+        self._changed = False
+        self._step = (self._step + 1) % STEPS_PER_BAR
+        hits = [drum(token, late, self._rng) for token in tokens if VOCABULARY.kind(token) == "drum"]
+        return Moment(header.tempo, header.kit or "acoustic", header.level, header.reverb,
+                      tuple(self._notes(tokens, header, late)), tuple(hits), damped)
+
+    def memory(self) -> Memory:
+        """All that it will write depends on."""
+        return {"random": pack_random(self._rng), "key": self._key, "embedding": self._embedding,
+                "grammar": asdict(self._grammar), "header": list(self._header_tokens), "logits": self._logits,
+                "next": self._next, "step": self._step, "lengths": dict(self._lengths), "changed": self._changed,
+                "model": self._model.memory()}
+
+    def remember(self, memory: Memory) -> None:
+        """Go on from what `memory` gave."""
+        self._rng = unpack_random(memory["random"])
+        self._key, self._embedding, self._logits = memory["key"], memory["embedding"], memory["logits"]
+        self._grammar = msgspec.convert(memory["grammar"], Grammar)
+        self._header_tokens = memory["header"]
+        self._header = read_header(self._header_tokens) if self._header_tokens else None
+        self._next, self._step = memory["next"], memory["step"]
+        self._lengths, self._changed = memory["lengths"], memory["changed"]
+        self._model.remember(memory["model"])
+
+    def _write_header(self) -> None:
+        """Say the bar's header again; under a new condition, what it makes clearly likelier is said instead."""
+        before = self._header_tokens
+        self._feed(VOCABULARY.token("bar"))
+        self._header_tokens = []
+        for place in range(len(HEADER)):
+            mask = self._grammar.allowed()
+            token = before[place] if before and (not self._changed or self._stays(before[place], mask)) else (
+                self._draw(mask, HEADER_TEMPERATURE))
+            self._header_tokens.append(token)
+            self._feed(token)
+        self._header = read_header(self._header_tokens)
+        self._next = self._draw(self._later(self._step))
+
+    def _write_step(self) -> list[int]:
+        """Tokens of what begins now; what comes after them is drawn, but not yet written."""
+        if self._next != VOCABULARY.token("step", self._step):
+            return []
+        self._feed(self._next)
+        tokens: list[int] = []
+        while True:
+            mask = self._grammar.allowed()
+            if not self._grammar.fresh:
+                mask |= self._later(self._step + 1)
+            if len(tokens) >= _MOST_TOKENS and not self._grammar.fresh:
+                mask = self._later(self._step + 1)
+            self._next = self._draw(mask)
+            if VOCABULARY.kind(self._next) in ("step", "bar"):
+                return tokens
+            tokens.append(self._next)
+            self._feed(self._next)
+
+    @staticmethod
+    def _later(step: int) -> NDArray[np.bool_]:
+        """The tokens that end a sixteenth: a later one of this bar, or the next bar."""
+        mask = np.zeros(VOCABULARY.size, bool)
+        mask[VOCABULARY.token("bar")] = True
+        steps = VOCABULARY.tokens("step")
+        mask[steps.start + step: steps.stop] = True
+        return mask
+
+    def _feed(self, token: int) -> None:
+        self._logits = self._model.step(token, self._embedding)
+        self._grammar = self._grammar.read(token)
+
+    def _stays(self, token: int, mask: NDArray[np.bool_]) -> bool:
+        """Whether what was said before is nearly as likely as the best: music that plays is not changed lightly."""
+        return bool(self._logits[token] > self._logits[mask].max() - STAYS_WITHIN)
+
+    def _draw(self, mask: NDArray[np.bool_], temperature: float = TEMPERATURE) -> int:
+        """One of the likeliest allowed tokens, by its probability; in double precision, in a fixed order."""
+        allowed = np.flatnonzero(mask)
+        scores = self._logits[allowed].astype(np.float64) / temperature
+        order = np.argsort(-scores, kind="stable")[:LIKELIEST]
+        weights = np.exp(scores[order] - scores[order[0]])
+        place = int(np.searchsorted(np.cumsum(weights), self._rng.random() * weights.sum(), side="right"))
+        return int(allowed[order[min(place, len(order) - 1)]])
+
+    def _notes(self, tokens: list[int], header: Header, late: float) -> list[Note]:
+        by_part: dict[str, list[tuple[int, float]]] = {part: [] for part in PARTS}
+        for token in tokens:
+            part, _, what = VOCABULARY.kind(token).partition(" ")
+            if what == "length":
+                self._lengths[part] = length_of(token)
+            elif what == "pitch":
+                by_part[part].append((pitch_of(token, self._key), self._lengths[part]))
+        notes = []
+        for part, played in by_part.items():
+            force = float(self._rng.uniform(_SOFTEST[part], _LOUDEST[part])) if played else 0.0
+            gain = force / np.sqrt(max(1, len(played))) if part == "chords" else force
+            strum = 0.04 if part == "chords" else 0.0
+            for number, (pitch, length) in enumerate(played):
+                pan = _PANS[part][number % len(_PANS[part])]
+                touch = header.touch * (0.4 + 0.65 * force if part == "lead" else force if part == "chords" else 1.0)
+                notes.append(Note(header.voices[part], late + strum * number, length, pitch, float(gain), pan, touch))
+        return notes
