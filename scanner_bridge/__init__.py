@@ -8,6 +8,7 @@ keys          CURVE key files
 sources/      where volumes come from: a recorded run, a synthetic phantom, a DICOM folder
 serve         one run from a source to the live program
 export        one run into a 4-D NIfTI
+inspection    what a source holds, for people and programs
 waiting       waiting that a signal can end
 complaints    what a command says when it cannot do what was asked
 """

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import nibabel
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,11 +15,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scanner_bridge.complaints import one_sentence
 from scanner_bridge.errors import BridgeError, SourceError
 from scanner_bridge.export import export_run
+from scanner_bridge.inspection import (
+    describe,
+    header_document,
+    survey_document,
+    survey_notes,
+    survey_table,
+    write_document,
+)
 from scanner_bridge.keys import ClientKeys, load_client_keys, write_key_files
 from scanner_bridge.serve import serve as serve_run
 from scanner_bridge.sockets import DEFAULT_ENDPOINT, new_key_pair
-from scanner_bridge.sources import open_source
+from scanner_bridge.sources import locate, open_source
 from scanner_bridge.sources.settings import NETWORK_KINDS, settings_for
+from scanner_bridge.sources.survey import survey
 from scanner_bridge.volume import RunHeader, Volume
 from scanner_bridge.waiting import Stop
 
@@ -31,8 +38,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-_axis_codes: Any = nibabel.aff2axcodes  # nibabel is not typed
 
 Source = Annotated[
     str,
@@ -120,14 +125,33 @@ def export(
 
 
 @app.command()
-def inspect(source: Source, series: Series = None, volumes: Volumes = 30, seed: Seed = 0) -> None:
-    """Say in words what a source holds: geometry, timing, length."""
+def inspect(
+    source: Source,
+    series: Series = None,
+    volumes: Volumes = 30,
+    seed: Seed = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the same to this file.")] = None,
+) -> None:
+    """Say what a source holds: geometry, timing, length; of a folder every series, and what is left alone and why."""
     with one_sentence(BridgeError):
-        opened = open_source(settings_for(source, series=series, n_volumes=volumes, seed=seed))
-        try:
-            typer.echo(describe(opened.header))
-        finally:
-            opened.close()
+        settings = settings_for(source, series=series, n_volumes=volumes, seed=seed)
+        kind, path = locate(settings)
+        if kind == "dicom_folder" and path is not None:
+            found = survey(path)
+            console = Console(width=None if sys.stdout.isatty() else 200)
+            console.print(survey_table(found))
+            for note in survey_notes(found):
+                console.print(note, soft_wrap=True, highlight=False, markup=False)
+            document = survey_document(found)
+        else:
+            opened = open_source(settings)
+            try:
+                typer.echo(describe(opened.header))
+                document = header_document(opened.header)
+            finally:
+                opened.close()
+        if json_file is not None:
+            write_document(json_file, document)
 
 
 @app.command()
@@ -139,28 +163,6 @@ def keys(
     with one_sentence(BridgeError):
         public, secret = write_key_files(folder, name, new_key_pair())
     typer.echo(f"{public}: give this file to the other host\n{secret}: stays here, readable by you only")
-
-
-def describe(run: RunHeader) -> str:
-    """What a run holds, in words, one fact per line."""
-    sizes_mm = np.linalg.norm(run.affine[:3, :3], axis=0)
-    axes = "".join(_axis_codes(run.affine))
-    length = "unknown until it ends"
-    if run.n_volumes is not None:
-        length = f"{run.n_volumes} volumes, {run.n_volumes * run.tr_s:g} s"
-    times = "not stated"
-    if run.slice_times_s is not None:
-        times = f"{len(set(run.slice_times_s))} different, {min(run.slice_times_s):g} to {max(run.slice_times_s):g} s"
-    return "\n".join(
-        (
-            f"source       {run.source}",
-            f"grid         {' x '.join(map(str, run.shape))} voxels of {' x '.join(f'{s:.3g}' for s in sizes_mm)} mm",
-            f"orientation  {axes} (voxel axes point there), voxel type {np.dtype(run.dtype).name}",
-            f"TR           {run.tr_s:g} s",
-            f"length       {length}",
-            f"slice times  {times}",
-        )
-    )
 
 
 class _Bar:

@@ -21,6 +21,9 @@ _NEW_HEADER: Any = nibabel.Nifti1Header  # nibabel is not typed
 def export_run(source: VolumeSource, out: Path, *, on_volume: Callable[[Volume], None] = lambda volume: None) -> int:
     """Write what a source would stream; a JSON sidecar with TR and slice times goes beside it.
 
+    A run that begins later than with its first volume, as when a copy of it was cut, is written from
+    there on; the sidecar's FirstVolume says with which.
+
     Parameters
     ----------
     source : VolumeSource
@@ -39,15 +42,17 @@ def export_run(source: VolumeSource, out: Path, *, on_volume: Callable[[Volume],
     Raises
     ------
     SourceError
-        The source failed, a volume is missing (it would shift all after it), or the file cannot be written.
+        The source failed, a volume in between is missing (it would shift all after it), or the file
+        cannot be written.
     """
     if not out.name.endswith((".nii", ".nii.gz")):
         raise SourceError(f"cannot export to {out.name}: the name has to end in .nii or .nii.gz")
     run = source.header
     volumes: list[Volume] = []
     for volume in source:
-        if volume.index != len(volumes):
-            raise SourceError(f"volume {len(volumes)} is missing (volume {volume.index} came): nothing was exported")
+        wanted = volumes[-1].index + 1 if volumes else volume.index
+        if volume.index != wanted:
+            raise SourceError(f"volume {wanted} is missing (volume {volume.index} came): nothing was exported")
         volumes.append(volume)
         on_volume(volume)
     if not volumes:
@@ -83,6 +88,8 @@ def _write(run: RunHeader, volumes: list[Volume], out: Path) -> None:
     finally:
         partial.unlink(missing_ok=True)
     fields: dict[str, Any] = {"RepetitionTime": run.tr_s}
+    if volumes[0].index > 0:
+        fields["FirstVolume"] = volumes[0].index
     if run.slice_times_s is not None:
         fields["SliceTiming"] = list(run.slice_times_s)
     out.with_name(out.name.removesuffix(ending) + ".json").write_text(json.dumps(fields, indent=2) + "\n", "utf-8")

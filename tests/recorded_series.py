@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 nibabel: Any = untyped_nibabel
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = sorted(folder.name for folder in (DATA / "dicom").iterdir()) if (DATA / "dicom").is_dir() else []
-needs_data = [
-    pytest.mark.data,
-    pytest.mark.skipif(not NAMES, reason="the recorded scanner data are not here"),
-]
+_absent = pytest.mark.skipif(not NAMES, reason="the recorded scanner data are not here")
+both_marks = [pytest.mark.data, _absent]
+
+
+def needs_data(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test as one that reads the recorded data; it is skipped where they are absent."""
+    marked: Callable[..., None] = pytest.mark.data(_absent(test))
+    return marked
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,14 +21,16 @@ from scanner_bridge.sources.pacing import clock_id
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
 from scanner_bridge.waiting import Stop
+from tests import dicom_builder as made
+from tests.dicom_builder import changed
 from tests.loopback import free_endpoint
+from tests.recorded_series import NAMES, needs_data, reference, series_folder, voxels_there
 from tests.test_bridge_transport import live_program
 
 nibabel: Any = untyped_nibabel
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 MOSAIC = DATA / "dicom" / "siemens_ve11_mosaic"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the recorded scanner data are not here")
 runner = CliRunner()
 
 
@@ -119,7 +121,71 @@ def test_serve_says_what_was_stored() -> None:
     assert "4 volumes stored" in result.stderr
 
 
-@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recorded_series_is_exported_as_dcm2niix_converts_it(name: str, tmp_path: Path) -> None:
+    out, wanted = tmp_path / "out.nii.gz", reference(name)
+    result = runner.invoke(app, ["export", str(series_folder(name, tmp_path)), str(out)])
+    assert result.exit_code == 0, result.stderr
+    exported = nibabel.load(out)
+    values = exported.get_fdata()
+    assert values.shape[3] == wanted.values.shape[3]
+    for matrix in (exported.header.get_sform(), exported.header.get_qform()):
+        there = voxels_there(matrix, values.shape, wanted.affine)
+        expected = wanted.values[there[0], there[1], there[2]]
+        np.testing.assert_allclose(values.reshape(-1, values.shape[3]), expected, rtol=1e-7)
+    sidecar = json.loads((tmp_path / "out.json").read_text())
+    assert sidecar["RepetitionTime"] == pytest.approx(wanted.sidecar["RepetitionTime"], abs=1e-5)
+    assert ("SliceTiming" in sidecar) == ("SliceTiming" in wanted.sidecar)
+    assert sidecar.get("FirstVolume", 0) == (1 if name == "ge_dv24_slices" else 0)
+
+
+@needs_data
+def test_a_par_rec_dump_is_exported_as_nibabel_reads_it_magnitude_only(tmp_path: Path) -> None:
+    out, dump = tmp_path / "out.nii", DATA / "parrec" / "philips_dump"
+    assert runner.invoke(app, ["export", str(dump), str(out)]).exit_code == 0
+    exported = nibabel.load(out)
+    assert exported.shape == (80, 80, 15, 3)
+    for index in range(3):
+        wanted = nibabel.load(dump / f"ref_Dump-000{index}.nii.gz")
+        there = voxels_there(exported.affine, exported.shape, wanted.affine)
+        expected = np.asanyarray(wanted.dataobj)[there[0], there[1], there[2], 1]  # 0 is the phase
+        np.testing.assert_array_equal(np.asanyarray(exported.dataobj)[..., index].ravel(), expected)
+    assert json.loads((tmp_path / "out.json").read_text()) == {"RepetitionTime": 1.0}
+
+
+@needs_data
+@pytest.mark.parametrize("name", NAMES)
+def test_inspect_tells_every_series_of_a_folder_and_what_is_left_alone(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for file in series_folder(name, tmp_path).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "localizer.dcm").write_bytes(changed(made.ge_slice(0, 0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    (folder / "notes.txt").write_text("hello")
+    result = runner.invoke(app, ["inspect", str(folder), "--json", str(tmp_path / "found.json")])
+    assert result.exit_code == 0, result.stderr
+    assert "1 images are left alone by the rule 'localizer': it is a localizer" in result.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["foreign_files"] == 1
+    by_streamed = {series["streamed"]: series for series in found["series"]}
+    run, localizer = by_streamed[True], by_streamed[False]
+    wanted = reference(name)
+    assert (run["shape"], run["volumes"]) == (list(wanted.values.shape[:3]), wanted.values.shape[3])
+    assert run["tr_s"] == pytest.approx(wanted.sidecar["RepetitionTime"], abs=1e-5)
+    assert (localizer["left_alone"], localizer["reason"]) == ({"localizer": 1}, "it is a localizer")
+    assert [volume.index for volume in open_source(folder)][-1] == run["first_volume"] + run["volumes"] - 1
+
+
+@needs_data
+def test_one_enhanced_file_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "run.dcm").write_bytes(made.enhanced([0, 1, 2, 3]))
+    (tmp_path / "other.dcm").write_bytes(made.ge_slice(0, 0))
+    assert runner.invoke(app, ["export", str(tmp_path / "run.dcm"), str(tmp_path / "out.nii")]).exit_code == 0
+    assert nibabel.load(tmp_path / "out.nii").shape == (8, 10, 6, 4)
+    assert "streamed" in runner.invoke(app, ["inspect", str(tmp_path / "run.dcm")]).stdout
+
+
 @needs_data
 @pytest.mark.parametrize("source", [MOSAIC, MOSAIC / "dicom"], ids=["series folder", "dicom folder"])
 def test_an_exported_mosaic_series_equals_the_dcm2niix_reference_in_world_space(source: Path, tmp_path: Path) -> None:

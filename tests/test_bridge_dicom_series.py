@@ -8,9 +8,9 @@ import pytest
 
 from scanner_bridge.sources.series import Assembler, SeriesAssembly
 from scanner_bridge.volume import RunHeader, Volume
-from tests.recorded_series import NAMES, contents, needs_data, reference, voxels_there
+from tests.recorded_series import NAMES, both_marks, contents, reference, voxels_there
 
-pytestmark = needs_data
+pytestmark = both_marks
 
 ANNOUNCED = {
     "siemens_ve11_mosaic": 60, "siemens_ve11_mosaic_5slices_PE_AP": 2, "siemens_ve11_mosaic_5slices_PE_RL": 2,

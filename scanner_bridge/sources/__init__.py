@@ -4,13 +4,15 @@ settings      what can be said about a source
 replay        a recorded 4-D NIfTI, as a scanner would send it
 sidecar       TR and slice times of a recording, from its JSON or its header
 simulated     a synthetic phantom, every volume marked with its index
-dicom_folder  a folder in which a scanner writes DICOM files, or one multi-frame file
+dicom_folder  a folder in which a scanner writes DICOM files or PAR/REC pairs, or one of them (object_files)
+survey        what such a folder holds, what is left alone and why
 series        DICOM objects in any order to whole volumes (assembly: one series; slice_stack: its geometry)
 ordering      when a whole volume is let go, and when a missing one is given up
 dicom_reader  one object's bytes to slices with a volume, a place and a time (dicom_image); by kind of object:
               dicom_tiles (Siemens mosaic, UIH grid), dicom_frames (enhanced), dicom_slices (one per slice; dicom_ge)
 dicom_object  one object's allowed fields and pixels (dicom_fields: the allow-list; dicom_elements: the walk)
 dicom_rules   which images are left alone
+par_rec       one Philips PAR/REC pair to the same slices
 afni          AFNI's real-time protocol, as Dimon sends it; afni_codec its bytes
 pyneal        Pyneal's ZeroMQ protocol; pyneal_codec its bytes
 vsend         a scanner that sends to MURFI; vsend_codec its bytes
@@ -53,7 +55,7 @@ def open_source(settings: SourceSettings | str | Path, *, sleep: Callable[[float
         settings = settings_for(str(settings))
     if settings.kind in NETWORK_KINDS:
         return _open_network(settings, sleep)
-    kind, path = _find(settings)
+    kind, path = locate(settings)
     if kind == "simulated":
         from scanner_bridge.sources.simulated import SimulatedSource  # noqa: PLC0415  # only what is used is loaded
 
@@ -83,8 +85,14 @@ def _open_network(settings: SourceSettings, sleep: Callable[[float], None]) -> V
     return VsendSource(settings, sleep=sleep)
 
 
-def _find(settings: SourceSettings) -> tuple[str, Path | None]:
-    """Kind and exact path of a source; looks at names, and for DICOM at four bytes of content."""
+def locate(settings: SourceSettings) -> tuple[str, Path | None]:
+    """Kind and exact path of a source; looks at names, and for DICOM at four bytes of content.
+
+    Raises
+    ------
+    SourceError
+        There is nothing there, or nothing that any source can read.
+    """
     path = settings.path
     if settings.kind == "simulated" or path is None:
         return settings.kind, path
@@ -95,14 +103,14 @@ def _find(settings: SourceSettings) -> tuple[str, Path | None]:
     if path.is_file():
         if path.name.endswith(_NIFTI):
             return "replay", path
-        if _is_dicom(path):
+        if _is_image(path):
             return "dicom_folder", path
         raise SourceError(
-            f"{path.name} is not a file the bridge reads: give a 4-D NIfTI (.nii, .nii.gz), a multi-frame DICOM file, "
-            "or the folder of a DICOM series"
+            f"{path.name} is not a file the bridge reads: give a 4-D NIfTI (.nii, .nii.gz), a DICOM or PAR file, "
+            "or the folder of a DICOM or PAR/REC series"
         )
     for folder in (path, path / "dicom"):
-        if folder.is_dir() and _holds_dicom(folder):
+        if folder.is_dir() and any(_is_image(file) for file in folder.iterdir()):
             return "dicom_folder", folder
     recordings = sorted(file for file in path.iterdir() if file.name.endswith(_NIFTI))
     if len(recordings) == 1:
@@ -113,10 +121,9 @@ def _find(settings: SourceSettings) -> tuple[str, Path | None]:
     return "dicom_folder", path
 
 
-def _holds_dicom(folder: Path) -> bool:
-    return any(file.is_file() and _is_dicom(file) for file in folder.iterdir())
-
-
-def _is_dicom(file: Path) -> bool:
+def _is_image(file: Path) -> bool:
+    """Whether a file is DICOM or the PAR file of a PAR/REC pair."""
+    if not file.is_file():
+        return False
     with open(file, "rb") as opened:
-        return opened.read(132)[128:] == b"DICM"
+        return opened.read(132)[128:] == b"DICM" or file.suffix.lower() == ".par"

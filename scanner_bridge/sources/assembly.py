@@ -72,8 +72,8 @@ class SeriesAssembly:
 
     Attributes
     ----------
-    run_id, number, maker : str, int, str
-        Names of the series, and of the scanner's maker.
+    run_id, number, maker, name : str, int, str, str
+        Names of the series, and of the scanner's maker; a PAR/REC run has the number 0.
     acquisition : Acquisition or None
         What its objects share; None while all of them were left alone.
     left_alone : Counter of str
@@ -84,11 +84,14 @@ class SeriesAssembly:
         self.run_id = run_id
         self.number = number
         self.maker = maker
+        self.name = f"DICOM series {number}" if number else "PAR/REC"
         self.acquisition: Acquisition | None = None
         self.left_alone: Counter[str] = Counter()
         self._header: RunHeader | None = None
         self._stack: SliceStack | None = None
         self._n_slices: int | None = None
+        self._tr_s: float | None = None
+        self._began_s: dict[int, float] = {}
         self._open: dict[int, list[_Slice]] = {}
         self._ready: dict[int, Volume] = {}
         self._done: set[int] = set()
@@ -114,6 +117,13 @@ class SeriesAssembly:
         """Volumes that are not whole, in order, with how much of them is there."""
         wanted = self._n_slices or "an unknown number of"
         return {index: f"{len(slices)} of {wanted} slices" for index, slices in sorted(self._open.items())}
+
+    @property
+    def missing(self) -> str:
+        """Why no volume is whole, in words."""
+        if self._tr_s is None and self._n_slices is not None:
+            return f"{self.name} states no repetition time, and one volume alone does not tell it"
+        return f"no volume of {self.name} is whole: slices are missing"
 
     def pop(self, index: int) -> Volume:
         """Take a whole volume out; KeyError where it is not ready."""
@@ -142,7 +152,8 @@ class SeriesAssembly:
         if changed:
             return self._conflict("protocol", f"{changed}: the protocol was changed, start a new run", indices)
         if self.acquisition is None:
-            self.acquisition, self._n_slices = image.acquisition, image.acquisition.n_slices
+            self.acquisition = image.acquisition
+            self._n_slices, self._tr_s = image.acquisition.n_slices, image.acquisition.tr_s
         for slices in image.volumes:
             if slices.index in self._done or self._overlaps(slices):
                 reason = f"it is a second image of volume {slices.index + 1}: the first one counts"
@@ -150,6 +161,8 @@ class SeriesAssembly:
         self._checksums[image.uid] = checksum
         for slices in image.volumes:
             self._open.setdefault(slices.index, []).extend(_single(slices))
+            if slices.begin_s is not None and self._tr_s is None:
+                self._began_s[slices.index] = slices.begin_s
         try:
             whole = self._make_whole(indices)
         except SourceError as error:
@@ -193,8 +206,8 @@ class SeriesAssembly:
         sizes = [f"{run.rows} x {run.columns} pixels ({run.layout})" for run in (now, before)]
         if sizes[0] != sizes[1]:
             return f"its slices are {sizes[0]}, wanted {sizes[1]}"
-        if abs(now.tr_s - before.tr_s) > 1e-6:
-            return f"its TR is {now.tr_s:g} s, wanted {before.tr_s:g} s"
+        if abs((now.tr_s or 0.0) - (before.tr_s or 0.0)) > 1e-6:
+            return f"its TR is {now.tr_s or 0.0:g} s, wanted {before.tr_s or 0.0:g} s"
         if not np.allclose(now.orientation + now.spacing_mm, before.orientation + before.spacing_mm, atol=1e-4):
             return "its slices have another orientation or spacing"
         if self._header is None or self._stack is None:
@@ -216,10 +229,11 @@ class SeriesAssembly:
 
     def _make_whole(self, indices: tuple[int, ...]) -> tuple[int, ...]:
         """Make whole what can be, of these volumes; of all open ones when the number of slices was just learnt."""
-        if self._n_slices is None:
-            self._learn()
+        if self._n_slices is None or self._tr_s is None:
+            self._learn_slices()
+            self._learn_tr()
             indices = tuple(self._open)
-        if self._n_slices is None:
+        if self._n_slices is None or self._tr_s is None:
             return ()
         whole = tuple(index for index in sorted(indices) if len(self._open.get(index, ())) >= self._n_slices)
         for index in whole:
@@ -228,9 +242,16 @@ class SeriesAssembly:
             self._done.add(index)
         return whole
 
-    def _learn(self) -> None:
+    def _learn_tr(self) -> None:
+        """The TR, once two volumes say when they began."""
+        if self._tr_s is None and len(self._began_s) > 1:
+            first, second = sorted(self._began_s)[:2]
+            tr_s = (self._began_s[second] - self._began_s[first]) / (second - first)
+            self._tr_s = tr_s if tr_s > 0 else None
+
+    def _learn_slices(self) -> None:
         """The number of slices, once two volumes have the same places at even distances."""
-        if self.acquisition is None or len(self._open) < 2:
+        if self._n_slices is not None or self.acquisition is None or len(self._open) < 2:
             return
         normal = normal_of(self.acquisition)
         first, second = (_positions(self._open[index]) for index in sorted(self._open)[:2])
@@ -240,8 +261,9 @@ class SeriesAssembly:
 
     def _volume(self, index: int, slices: list[_Slice]) -> Volume:
         """A whole volume where the series lies; the first one makes the header."""
-        run = self.acquisition
+        run, tr_s = self.acquisition, self._tr_s
         assert run is not None
+        assert tr_s is not None  # nothing is whole before it is known
         if self._stack is None:
             self._stack = stack_of(run, _positions(slices))
         normal = normal_of(run)
@@ -253,22 +275,23 @@ class SeriesAssembly:
         planes = np.stack([_scaled(one) if scaled else one.pixels for one in ordered])
         data = planes.transpose(2, 1, 0)[:, ::-1, :]
         if self._header is None:
-            self._header = self._new_header(run, self._stack, data, ordered)
+            self._header = self._new_header(data, ordered, run.n_volumes, tr_s)
         slope, inter = scales.pop()
-        return Volume(index, data, self._stack.affine, run.tr_s, self.run_id, slope=slope, inter=inter)
+        return Volume(index, data, self._stack.affine, tr_s, self.run_id, slope=slope, inter=inter)
 
-    def _new_header(self, run: Acquisition, where: SliceStack, data: NDArray[Any], slices: list[_Slice]) -> RunHeader:
+    def _new_header(self, data: NDArray[Any], slices: list[_Slice], n_volumes: int | None, tr_s: float) -> RunHeader:
+        assert self._stack is not None
         times = np.array([one.time_s for one in slices])
         passed = since_first(times) if np.isfinite(times).all() else None
         return RunHeader(
             run_id=self.run_id,
             shape=(data.shape[0], data.shape[1], data.shape[2]),
             dtype=data.dtype.newbyteorder("<").str,
-            affine=where.affine,
-            tr_s=run.tr_s,
-            n_volumes=run.n_volumes,
+            affine=self._stack.affine,
+            tr_s=tr_s,
+            n_volumes=n_volumes,
             slice_times_s=None if passed is None else tuple(float(time_s) for time_s in passed),
-            source=f"DICOM series {self.number}, {self.maker}",  # its free texts may hold a name
+            source=f"{self.name}, {self.maker}",  # free texts of the header may hold a name
         )
 
 

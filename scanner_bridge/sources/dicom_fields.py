@@ -62,6 +62,7 @@ PRIVATE_FIELDS: Mapping[tuple[int, str, int], tuple[str, str]] = {
     (0x0029, "SIEMENS CSA HEADER", 0x10): ("SiemensImageHeader", "OB"),
     (0x0029, "SIEMENS CSA HEADER", 0x20): ("SiemensProtocol", "OB"),
     (0x0021, "SIEMENS MR SDS 01", 0x19): ("SiemensProtocol", "OB"),
+    (0x0021, "SIEMENS MR SDI 02", 0x04): ("SiemensTimeAfterStart", "DS"),
     (0x0021, "SIEMENS MR SDI 02", 0x75): ("SiemensImageType", "CS"),
     (0x0021, "GEMS_RELA_01", 0x4F): ("GeLocationsInAcquisition", "SS"),
     (0x0021, "GEMS_RELA_01", 0x5E): ("GeSliceTimer", "DS"),
@@ -69,11 +70,9 @@ PRIVATE_FIELDS: Mapping[tuple[int, str, int], tuple[str, str]] = {
     (0x0043, "GEMS_PARM_01", 0x2F): ("GeImageComponent", "SS"),
     (0x0043, "GEMS_PARM_01", 0x7C): ("GeGroupDelay", "FL"),
     (0x0043, "GEMS_PARM_01", 0xB6): ("GeMultiband", "LO"),
-    (0x2001, "Philips Imaging DD 001", 0x0A): ("PhilipsSliceNumber", "IS"),
     (0x2001, "Philips Imaging DD 001", 0x18): ("PhilipsSlices", "SL"),
     (0x2001, "Philips Imaging DD 001", 0x81): ("PhilipsDynamics", "IS"),
     (0x2005, "Philips MR Imaging DD 001", 0x0E): ("PhilipsScaleSlope", "FL"),
-    (0x0065, "Image Private Header", 0x50): ("UihSlices", "DS"),
 }
 """Private fields: group, creator and element within its block to a keyword of ours and its representation."""
 

@@ -1,11 +1,10 @@
-"""A folder in which a scanner writes DICOM files, while it does or afterwards; or one multi-frame file.
+"""A folder in which a scanner writes DICOM files or PAR/REC pairs, while it does or afterwards; or one file.
 
 The folder is listed again and again (shared folders send no change events); a file counts when all
 its declared pixels are there. Where it belongs is said by its header, never by its name or its time.
 """
 
 import logging
-import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -15,9 +14,11 @@ from pathlib import Path
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.assembly import SeriesAssembly, Verdict, run_name
 from scanner_bridge.sources.dicom_reader import read_image
+from scanner_bridge.sources.object_files import Signature, list_objects, read_content
 from scanner_bridge.sources.ordering import Ordering
 from scanner_bridge.sources.series import Assembler
 from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.survey import run_to_stream
 from scanner_bridge.volume import RunHeader, Volume
 
 logger = logging.getLogger(__name__)
@@ -57,15 +58,15 @@ class DicomFolderSource:
         self._settings = settings
         self._sleep = sleep
         self._clock = clock
-        self._assembler = Assembler()
+        self._assembler = Assembler(scope=str(path.absolute()))
         self._series: SeriesAssembly | None = None
         self._chosen_run = ""
-        self._looked_at: dict[Path, tuple[int, int]] = {}
+        self._looked_at: dict[Path, Signature] = {}
         self._queue: deque[Path] = deque()
         self._refused: dict[Path, Verdict] = {}
         self._opened_s = self._last_new_s = clock()
         if settings.only_new:
-            self._looked_at = dict(self._list())
+            self._looked_at = dict(list_objects(self._path))
 
     @property
     def header(self) -> RunHeader:
@@ -136,27 +137,12 @@ class DicomFolderSource:
         self._sleep(self._settings.poll_s)
         self._look()
 
-    def _list(self) -> list[tuple[Path, tuple[int, int]]]:
-        """Every file that is there now, with its size and time."""
-        if not self._path.is_dir() and self._path.exists():
-            status = self._path.stat()
-            return [(self._path, (status.st_size, status.st_mtime_ns))]
-        files = []
-        try:
-            with os.scandir(self._path) as entries:
-                for entry in entries:
-                    if entry.is_file():
-                        status = entry.stat()
-                        files.append((Path(entry.path), (status.st_size, status.st_mtime_ns)))
-        except OSError as error:
-            raise SourceError(f"cannot list {self._path}: {error}; check that the share is mounted") from error
-        return sorted(files)
-
     def _look(self) -> None:
         """Queue every file that is new or changed since it was last looked at, in order of volumes."""
-        new = [(path, signature) for path, signature in self._list() if self._looked_at.get(path) != signature]
-        self._looked_at.update(new)
-        self._queue.extend(path for path, _ in new)
+        for path, signature in list_objects(self._path):
+            if self._looked_at.get(path) != signature:
+                self._looked_at[path] = signature
+                self._queue.append(path)
 
     def _choose(self) -> None:
         """Sort what is recorded by series and volume, so that a long run is never held in memory; choose a series."""
@@ -180,7 +166,7 @@ class DicomFolderSource:
     def _take(self, path: Path) -> None:
         """Take a file in, and say what people should know of it."""
         try:
-            content = path.read_bytes()
+            content = read_content(path)
         except OSError as error:
             logger.warning("%s cannot be read: %s", path.name, error)
             return
@@ -189,8 +175,10 @@ class DicomFolderSource:
         wanted = series is not None and self._is_wanted(series)
         if wanted and self._series is None and series is not None and series.acquisition is not None:
             self._series = series
-        if verdict.began:
-            logger.warning("%s%s", verdict.began, "" if series is self._series else ", and is left alone")
+        if verdict.began and series is self._series:
+            logger.info("%s", verdict.began)
+        elif verdict.began:
+            logger.warning("%s; it is left alone", verdict.began)
         if series is not None and series is not self._series:
             for index in series.ready:
                 series.pop(index)
@@ -238,8 +226,8 @@ class DicomFolderSource:
         rules = sum((one.left_alone for one in series), Counter())
         if numbers and self._series is None:
             return f"{self._path} holds the series {numbers}, wanted {self._settings.series}: name one that is there"
-        if numbers:
-            return f"{self._path} holds no whole volume of the series {numbers}: slices are missing"
+        if self._series is not None:
+            return f"{self._path}: {self._series.missing}"
         if "unfinished" in first:
             only = f"{self._path} holds unfinished or damaged files only"
             return f"{only}: {first['unfinished']}; wait for the export to end"
@@ -248,18 +236,6 @@ class DicomFolderSource:
             return f"{self._path} holds only images that are left alone ({counts}): {first['skipped']}"
         waited = f" within {self._settings.wait_s:g} s" if self._settings.follow_s > 0 else ""
         return f"no DICOM file was found in {self._path}{waited}: check the path and the scanner's export"
-
-
-def run_to_stream(n_volumes: dict[str, int]) -> str | None:
-    """Which of several recorded series is meant when nobody says: the only one, or the only one with several volumes.
-
-    Parameters
-    ----------
-    n_volumes : dict of str to int
-        Number of volumes of each run_id.
-    """
-    runs = list(n_volumes) if len(n_volumes) == 1 else [run_id for run_id, count in n_volumes.items() if count > 1]
-    return runs[0] if len(runs) == 1 else None
 
 
 def _place_of(path: Path) -> _Place:

@@ -30,17 +30,17 @@ class Acquisition:
         As the console shows it.
     maker : {"Siemens", "GE", "Philips", "Canon", "UIH", "other"}
         Of the scanner.
-    layout : {"mosaic", "grid", "frames", "slices"}
+    layout : {"mosaic", "grid", "frames", "slices", "par-rec"}
         How slices are laid into objects: tiles of one picture (Siemens, UIH), frames of an enhanced
-        object, one object each.
+        object, one object each, a Philips PAR/REC pair.
     rows, columns : int
         Of one slice.
     orientation : tuple of 6 floats
         Directions along a row and along a column, DICOM patient coordinates.
     spacing_mm : tuple of 2 floats
         Between rows, between columns.
-    tr_s : float
-        Time from volume to volume.
+    tr_s : float or None
+        Time from volume to volume; None where only the volumes' own times tell.
     n_volumes, n_slices : int or None
         What the protocol announces; None where it does not say.
     """
@@ -53,7 +53,7 @@ class Acquisition:
     columns: int
     orientation: tuple[float, ...]
     spacing_mm: tuple[float, ...]
-    tr_s: float
+    tr_s: float | None
     n_volumes: int | None
     n_slices: int | None
 
@@ -74,6 +74,8 @@ class Slices:
         Scanner units = slope × stored value + inter.
     times_s : float64 array of shape (n,) or None
         When each slice was taken, from any origin common to the volume; None where that is not stated.
+    begin_s : float or None
+        When the volume began, from any origin common to the run; None where that is not stated.
     """
 
     index: int
@@ -82,6 +84,7 @@ class Slices:
     slopes: NDArray[np.float64]
     inters: NDArray[np.float64]
     times_s: NDArray[np.float64] | None
+    begin_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

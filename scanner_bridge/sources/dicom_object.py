@@ -133,16 +133,21 @@ def _decompressed(content: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
 
 
 def _rewritten(content: bytes) -> bytes:
-    from pydicom import dcmread, uid  # noqa: PLC0415  # rare encodings only
+    """The same object in the usual encoding."""
+    from pydicom import dcmread, dcmwrite, uid  # noqa: PLC0415  # rare encodings only
 
+    rewritten = BytesIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its warnings repeat header values
             dataset = dcmread(BytesIO(content))
-            rewritten = BytesIO()
+            for _ in dataset.iterall():  # only what was looked at is written in another byte order
+                pass
+            if dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian and dataset.BitsAllocated > 8:
+                swapped = np.frombuffer(dataset.PixelData, f"u{dataset.BitsAllocated // 8}").byteswap()
+                dataset.PixelData = swapped.tobytes()
             dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-            dataset["PixelData"].VR = "OW"
-            dataset.save_as(rewritten, implicit_vr=False, little_endian=True)
+            dcmwrite(rewritten, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
     except Exception as error:  # damaged, it makes pydicom raise nearly anything
         raise UnfinishedError("it is cut or damaged") from error
     return rewritten.getvalue()

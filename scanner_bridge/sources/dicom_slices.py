@@ -67,12 +67,10 @@ def _philips(fields: Fields) -> _Place:
     n_volumes = announced(fields, "NumberOfTemporalPositions") or announced(fields, "PhilipsDynamics")
     if "TemporalPositionIdentifier" in fields:
         return _Place(fields.integer("TemporalPositionIdentifier"), n_volumes, n_slices, None)
-    instance, slice_number = index_of(fields.integer("InstanceNumber")), fields.integer("PhilipsSliceNumber", 0)
-    if n_volumes and instance // n_volumes + 1 == slice_number:
-        return _Place(instance % n_volumes + 1, n_volumes, n_slices, None)
-    if n_slices and instance % n_slices + 1 == slice_number:
-        return _Place(instance // n_slices + 1, n_volumes, n_slices, None)
-    raise UnfinishedError("its header does not say which volume it belongs to")
+    passed = fields.number("TriggerTime", -1.0) / max(fields.number("RepetitionTime"), 1.0)  # since the run's start
+    if passed < 0 or abs(passed - round(passed)) > 0.1:
+        raise UnfinishedError("its header does not say which volume it belongs to")
+    return _Place(round(passed) + 1, n_volumes, n_slices, None)
 
 
 def _siemens(fields: Fields) -> _Place:

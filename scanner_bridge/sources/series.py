@@ -5,13 +5,15 @@ from the series by index; order, waiting and gaps are the caller's (`ordering` d
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 
 from scanner_bridge.errors import ForeignError, SkippedError, SourceError
 from scanner_bridge.sources.assembly import SeriesAssembly, Verdict, run_name
-from scanner_bridge.sources.dicom_image import Acquisition, maker_of
-from scanner_bridge.sources.dicom_object import DicomObject, read_object
+from scanner_bridge.sources.dicom_image import Acquisition, Image, maker_of
+from scanner_bridge.sources.dicom_object import read_object
 from scanner_bridge.sources.dicom_reader import interpret
+from scanner_bridge.sources.par_rec import is_par, read_par_rec
 
 
 class Assembler:
@@ -21,10 +23,16 @@ class Assembler:
     ----------
     series : dict of str to SeriesAssembly
         By run_id, in order of appearance; those that a rule leaves alone, too.
+
+    Parameters
+    ----------
+    scope : str
+        Names the run of objects that do not name it themselves (PAR/REC), like the folder they are in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scope: str = "") -> None:
         self.series: dict[str, SeriesAssembly] = {}
+        self._scope = scope
 
     def take(self, name: str, content: bytes) -> Verdict:
         """Take one object in. Raises nothing, whatever the bytes are.
@@ -34,7 +42,7 @@ class Assembler:
         name : str
             What to call it in sentences, like its file's name.
         content : bytes
-            The whole of a DICOM file.
+            The whole of a DICOM file; or of a PAR file with its REC file behind it.
 
         Returns
         -------
@@ -46,16 +54,17 @@ class Assembler:
 
     def _take(self, content: bytes) -> Verdict:
         try:
-            image = read_object(content)
-            series, is_new = self._series_of(image)
+            empty, read = self._open(content)
         except SourceError as error:
             return _refusal(error, "")
+        is_new = empty.run_id not in self.series
+        series = self.series.setdefault(empty.run_id, empty)
         before = series.acquisition
         try:
-            verdict = series.add(interpret(image), zlib.crc32(content))
+            verdict = series.add(read(), zlib.crc32(content))
         except SkippedError as error:
             series.left_alone[error.rule] += 1
-            began = f"series {series.number} is left alone: {error}" if is_new else ""
+            began = f"{series.name} begins: {error}" if is_new else ""
             return replace(_refusal(error, series.run_id), began=began)
         except SourceError as error:
             return _refusal(error, series.run_id)
@@ -63,25 +72,25 @@ class Assembler:
             return replace(verdict, began=self._relation(series, series.acquisition))
         return verdict
 
-    def _series_of(self, image: DicomObject) -> tuple[SeriesAssembly, bool]:
-        """The series of an object, and whether this is its first one."""
+    def _open(self, content: bytes) -> tuple[SeriesAssembly, Callable[[], Image]]:
+        """The series an object belongs to, empty; and what reads its slices."""
+        if is_par(content):
+            return SeriesAssembly(run_name(0, self._scope), 0, "Philips"), lambda: read_par_rec(content, self._scope)
+        image = read_object(content)
         number = image.fields.integer("SeriesNumber")
         run_id = run_name(number, image.fields.text("SeriesInstanceUID"))
-        is_new = run_id not in self.series
-        if is_new:
-            self.series[run_id] = SeriesAssembly(run_id, number, maker_of(image.fields))
-        return self.series[run_id], is_new
+        return SeriesAssembly(run_id, number, maker_of(image.fields)), lambda: interpret(image)
 
     def _relation(self, series: SeriesAssembly, now: Acquisition) -> str:
         """How a series that begins relates to the latest one before it, in words."""
         earlier = [other for other in self.series.values() if other is not series and other.acquisition is not None]
         if not earlier or earlier[-1].acquisition is None:
-            return f"series {series.number} begins"
+            return f"{series.name} begins"
         last, before = earlier[-1], earlier[-1].acquisition
         unnamed = replace(now, series_uid=before.series_uid, series_number=before.series_number)
         if unnamed == before:
-            return f"series {series.number} begins: series {last.number} again, with the same protocol"
-        return f"series {series.number} begins, with another protocol than series {last.number}"
+            return f"{series.name} begins: {last.name} again, with the same protocol"
+        return f"{series.name} begins, with another protocol than {last.name}"
 
 
 def _refusal(error: SourceError, run_id: str) -> Verdict:
