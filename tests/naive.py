@@ -57,6 +57,17 @@ def spline_value(coefficients: Array, x: float, y: float, z: float) -> float:
     return total
 
 
+def sinc_value(volume: Array, x: float, y: float, z: float) -> float:
+    """Sum over 8 × 8 × 8 voxels, mirrored copies included, of intensity times windowed sinc, scaled to weight 1."""
+    weights, indices = [], []
+    for place, n in ((z, volume.shape[0]), (y, volume.shape[1]), (x, volume.shape[2])):
+        near = np.arange(int(np.floor(place)) - 3, int(np.floor(place)) + 5)
+        weight = np.sinc(place - near) * np.i0(6.0 * np.sqrt(1.0 - ((place - near) / 4.0) ** 2))
+        weights.append(weight / weight.sum())
+        indices.append([mirror(int(index), n) for index in near])
+    return float(np.einsum("z,y,x,zyx", *weights, volume[np.ix_(*indices)]))
+
+
 def spline_gradient(coefficients: Array, x: float, y: float, z: float) -> Array:
     """Central differences of `spline_value`."""
     h = 1e-5
@@ -72,28 +83,25 @@ def cayley(a: Array) -> Array:
     return np.asarray(np.linalg.solve(np.eye(3) - cross, np.eye(3) + cross))
 
 
-def robust_sums(coefficients: Array, transform: Array, points: Array, shading: Array, cutoff: float,
+def robust_sums(coefficients: Array, transform: Array, points: Array, rows: Array, shading: Array, cutoff: float,
                 margin: Array) -> tuple[Array, Array, float]:
     """Right side (11,), absolute residuals of the points inside and the sum of their weights."""
     limits = np.array(coefficients.shape[::-1]) - 1 - margin
     right, residuals, total = np.zeros(11), [], 0.0
-    for row in points.astype(np.float64):
-        point, value = row[:3], row[3]
+    for point, row in zip(points.astype(np.float64), rows.astype(np.float64), strict=True):
         place = transform[:, :3] @ point + transform[:, 3]
         if (place >= margin).all() and (place < limits).all():
-            model = value * (shading[0] + shading[1:4] @ point) + shading[4] * row[7]
-            residual = spline_value(coefficients, *place) - model
+            residual = spline_value(coefficients, *place) - shading @ row[6:11]
             residuals.append(abs(residual))
             weight = max(1.0 - (residual / cutoff) ** 2, 0.0) ** 2 if cutoff else 1.0
             total += weight
-            right += weight * residual * steepest_descent(row)
+            right += weight * residual * row[:11]
     return right, np.array(residuals), total
 
 
-def steepest_descent(row: Array) -> Array:
+def steepest_descent(point: Array, value: float, gradient: Array, bend: float) -> Array:
     """Derivative of the model by translation, rotation, the four terms of the shading and the bend, (11,)."""
-    point, value, gradient = row[:3], row[3], row[4:7]
-    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point, row[7:]])
+    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point, [bend]])
 
 
 def register(reference: Array, volume: Array, affine: Array, start: Array | None = None) -> Array:

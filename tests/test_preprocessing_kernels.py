@@ -1,21 +1,25 @@
 """Compiled kernels against their naive twins and SciPy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from realtime.preprocessing.alignment_kernels import (
-    robust_sums,
-    sample_voxels,
-    spline_gradients,
-    spline_value,
-    sum_of_outer_products,
-)
+from realtime.preprocessing import kernels
+from realtime.preprocessing.alignment_kernels import histogram_median, robust_sums, sum_of_outer_products
 from realtime.preprocessing.filter_kernels import spline_prefilter
 from realtime.preprocessing.filters import smoothing_filter
-from realtime.preprocessing.kernels import centre_of_mass, mean_intensity, mirror, repair
+from realtime.preprocessing.interpolation_kernels import (
+    sample_sinc,
+    sample_splines,
+    sinc_value,
+    spline_gradients,
+    spline_value,
+)
+from realtime.preprocessing.kernels import centre_of_mass, digest_of_kernels, mean_intensity, mirror, repair
 from realtime.preprocessing.rigid import inverse_affine
 from realtime.preprocessing.rigid_kernels import cayley, gauss_newton_step, multiply, solve_positive
 from tests import naive
@@ -28,6 +32,7 @@ def volume():
     return np.random.default_rng(0).normal(500.0, 100.0, SHAPE).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(st.integers(-200, 200), st.integers(1, 30))
 def test_mirror_walks_back_and_forth(index, n):
     assert mirror(index, n) == naive.mirror(index, n)
@@ -74,6 +79,39 @@ def test_interpolation_equals_the_naive_sum_and_scipy_inside_and_outside(place):
         assert got == pytest.approx(float(wanted[0]), rel=2e-6)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.tuples(*[st.floats(-3.0, n + 2.0) for n in (14, 9, 13)]))
+def test_sinc_interpolation_equals_the_naive_sum_inside_and_outside(place):
+    volume = np.random.default_rng(2).normal(500.0, 100.0, (13, 9, 14)).astype(np.float32)
+    # weights are polynomials within 3e-6 of the kernel, sums float32
+    wanted = naive.sinc_value(volume.astype(float), *place)
+    assert sinc_value(volume, *place) == pytest.approx(wanted, abs=0.02)
+
+
+def test_sinc_interpolation_on_a_voxel_is_that_voxel(volume):
+    voxels, got = np.argwhere(np.ones(SHAPE[::-1])).astype(np.int32), np.empty(volume.size, np.float32)
+    sample_sinc(volume, np.eye(4)[:3], voxels, got)
+    np.testing.assert_array_equal(got, volume.T.ravel())
+
+
+def test_sinc_interpolation_errs_less_on_moved_detail_than_a_cubic_spline():
+    place = np.random.default_rng(8).uniform(8.0, 31.0, (500, 3))
+    cycles = np.random.default_rng(9).normal(0.0, 0.12, (40, 3))  # per voxel: a quarter of the detail above 0.2
+    phases = np.random.default_rng(10).uniform(0.0, 6.28, 40)
+
+    def detail(x, y, z):
+        return sum(np.cos(2 * np.pi * (a * x + b * y + c * z) + phase)
+                   for (a, b, c), phase in zip(cycles, phases, strict=True))
+
+    grid = detail(*np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij")[::-1]).astype(np.float32)
+    coefficients = grid.copy()
+    spline_prefilter(coefficients)
+    true = detail(*place.T)
+    errors = [np.std([kernel(source, *p) for p in place] - true)
+              for kernel, source in ((sinc_value, grid), (spline_value, coefficients))]
+    assert errors[0] < errors[1] < 0.1 * true.std()
+
+
 def test_gradients_are_the_slopes_of_the_interpolation(volume):
     places = np.random.default_rng(3).uniform(0.0, 6.0, (40, 3))
     values, gradients = np.empty(40), np.empty((40, 3))
@@ -89,7 +127,7 @@ def test_sampling_equals_scipy_at_transformed_voxels(volume):
     transform = np.hstack([np.eye(3) + random.normal(0.0, 0.02, (3, 3)), random.normal(0.0, 0.4, (3, 1))])
     coefficients, got = volume.copy(), np.empty(200, np.float32)
     spline_prefilter(coefficients)
-    sample_voxels(coefficients, transform, voxels, got)
+    sample_splines(coefficients, transform, voxels, got)
     places = voxels @ transform[:, :3].T + transform[:, 3]
     wanted = map_coordinates(volume.astype(np.float64), places.T[::-1], order=3, mode="mirror")
     np.testing.assert_allclose(got, wanted, atol=3e-3)
@@ -122,35 +160,40 @@ def test_cayley_is_the_textbook_rotation():
 
 
 def _problem():
-    """Sixty points of which some lie outside."""
+    """Places (3, 300) of which some lie outside the volume, and the rows (300, 16) of the points there."""
     random = np.random.default_rng(6)
-    points = np.zeros((60, 8), np.float32)
-    points[:, :3] = random.uniform(-1.0, 8.0, (60, 3))
-    points[:, 3], points[:, 4:7] = random.normal(500.0, 50.0, 60), random.normal(size=(60, 3))
-    points[:, 7] = random.normal(0.0, 100.0, 60)
-    return points
+    places = random.uniform(-1.0, 8.0, (3, 300)).astype(np.float32)
+    values, gradients, bends = random.normal(500.0, 50.0, 300), random.normal(size=(300, 3)), random.normal(size=300)
+    rows = np.zeros((300, 16), np.float32)
+    rows[:, :11] = [naive.steepest_descent(*point) for point in zip(places.T, values, gradients, bends, strict=True)]
+    return places, rows
 
 
 @pytest.mark.parametrize("cutoff", [0.0, 60.0])
 def test_robust_sums_leave_out_points_outside_and_outliers(volume, cutoff):
-    points, shading, margin = _problem(), np.array([1.1, 0.01, -0.02, 0.005, 0.1]), np.array([1.0, 1.5, 1.0])
+    (places, rows), margin = _problem(), np.array([1.0, 1.5, 1.0])
+    shading = np.array([1.1, 0.01, -0.02, 0.005, 0.1])
     transform = np.hstack([np.eye(3), np.array([[0.2], [-0.1], [0.3]])])
-    right, sums, histogram = np.empty(11), np.empty(2), np.empty(8, np.int64)
-    robust_sums(volume, transform, points, 60, shading, cutoff, margin, 20.0, histogram, right, sums)
-    wanted, residuals, weight = naive.robust_sums(volume, transform, points, shading, cutoff, margin)
-    assert 5 < sums[0] == len(residuals) < 60
-    np.testing.assert_allclose(right, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    right, sums, histogram = np.empty(16), np.empty(2), np.empty(8, np.int64)
+    robust_sums(volume, transform, places, rows, 290, shading, cutoff, margin, 20.0, histogram, right, sums)
+    wanted, residuals, weight = naive.robust_sums(volume, transform, places.T[:290], rows[:290], shading, cutoff,
+                                                  margin)
+    assert 20 < sums[0] == len(residuals) < 290
+    np.testing.assert_allclose(right[:11], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_array_equal(right[11:], 0.0)
     assert sums[1] == pytest.approx(weight, rel=1e-4)
     np.testing.assert_array_equal(histogram, np.histogram(np.minimum(residuals, 150.0), 8, (0.0, 160.0))[0])
+    # within half a bin of the true median
+    assert 20.0 * histogram_median(histogram, sums[0]) == pytest.approx(np.median(np.minimum(residuals, 150.0)), abs=10)
     if cutoff:
         assert weight < 0.7 * len(residuals)
 
 
 def test_hessian_is_the_sum_of_outer_products():
-    points, got = _problem(), np.empty((11, 11))
-    sum_of_outer_products(points, got)
-    rows = np.array([naive.steepest_descent(p) for p in points.astype(float)])
-    np.testing.assert_allclose(np.tril(got), np.tril(rows.T @ rows), rtol=1e-9, atol=1e-6)
+    rows, got = _problem()[1], np.empty((11, 11))
+    sum_of_outer_products(rows, got)
+    double = rows[:, :11].astype(float)
+    np.testing.assert_allclose(np.tril(got), np.tril(double.T @ double), rtol=1e-9, atol=1e-6)
 
 
 def test_a_step_solves_the_equations_and_goes_the_other_way():
@@ -204,3 +247,16 @@ def test_repair_fills_exactly_what_is_not_finite_or_too_large(volume):
     assert damaged[0, 0, 0] == damaged[1, 2, 3] == damaged[6, 8, 10] == 150.0
     untouched = np.isin(damaged, [150.0], invert=True)
     np.testing.assert_array_equal(damaged[untouched], volume[untouched])
+
+
+def test_machine_code_on_disk_is_not_used_again_once_any_file_with_kernels_has_changed(tmp_path):
+    (tmp_path / "a_kernels.py").write_text("a = 1")
+    (tmp_path / "b_kernels.py").write_text("b = 1")
+    (tmp_path / "other.py").write_text("c = 1")
+    before = digest_of_kernels(tmp_path)
+    (tmp_path / "other.py").write_text("c = 2")
+    assert digest_of_kernels(tmp_path) == before
+    (tmp_path / "b_kernels.py").write_text("b = 2")
+    assert digest_of_kernels(tmp_path) != before
+    key = mirror._cache._index_key(None, mirror.targetctx.codegen())
+    assert digest_of_kernels(Path(kernels.__file__).parent) in key

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from realtime.preprocessing.alignment_kernels import sample_voxels
 from realtime.preprocessing.filters import smoothing_filter
+from realtime.preprocessing.interpolation_kernels import sample_splines
 from realtime.preprocessing.sampling import VoxelSampler
 from tests.preprocessing_phantom import make_phantom, rigid
 
@@ -28,7 +28,7 @@ def test_smoothing_a_box_gives_the_bits_of_smoothing_the_whole_volume(voxels, mo
     whole = smoothing_filter((3.0, 3.0, 3.5), FWHM_MM, 1e-5).apply(canonical())
     wanted = np.empty(len(voxels), np.float32)
     transform = sampler.transform(PHANTOM.affine, motion)
-    sample_voxels(whole, transform, voxels, wanted)
+    sample_splines(whole, transform, voxels, wanted)
     np.testing.assert_array_equal(got, wanted)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.alignment_kernels import robust_sums
+from realtime.preprocessing.alignment_kernels import histogram_median, robust_sums
 from realtime.preprocessing.kernels import centre_of_mass, mean_intensity
 from realtime.preprocessing.rigid import Pose, apply, inverse_affine, product
 from realtime.preprocessing.rigid_kernels import gauss_newton_step, place_points
@@ -100,16 +100,17 @@ class Aligner:
             raise VolumeError("the reference is constant: nothing to align to; pass a mean image of the run")
         self.centre: NDArray[np.float64] = apply(affine[:3, :3], centre_voxel) + affine[:3, 3]
         # kept between volumes: the pages of fresh arrays of this size cost a third of the filter's time
-        self._scratch, self._smoothed = np.empty_like(reference), np.empty_like(reference)
+        self._smoothed = np.empty_like(reference)
         fwhm_mm = settings.alignment_fwhm_mm
         self._fine = make_template(reference, affine, self.centre, fwhm_mm, settings)
+        self._stack = self._fine.smoothing.stack(reference.shape)
         self._coarse = make_template(reference, affine, self.centre, _COARSE_FACTOR * fwhm_mm, settings)
 
     def align(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
               last: Alignment | None) -> Alignment:
         """Estimate the pose of a finite volume of shape (nz, ny, nx), starting from the last trusted alignment."""
         to_voxel = np.ascontiguousarray(inverse_affine(affine)[:3])
-        coefficients = self._fine.smoothing.apply(volume, self._scratch, self._smoothed)
+        coefficients = self._fine.smoothing.apply(volume, self._stack, self._smoothed)
         warm = None
         if last is not None:
             warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain, self._settings.max_iterations)
@@ -124,7 +125,7 @@ class Aligner:
 
     def _from_afar(self, volume: NDArray[np.float32], affine: NDArray[np.float64], to_voxel: NDArray[np.float64],
                    coefficients: NDArray[np.float32]) -> Alignment:
-        coarse = self._coarse.smoothing.apply(volume, self._scratch)
+        coarse = self._coarse.smoothing.apply(volume)
         tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0, _COARSE_STEPS)
                  for pose in self._starts(volume, affine)]
         best = min(tried, key=lambda alignment: alignment.rank)
@@ -150,40 +151,33 @@ class Aligner:
              start: Pose, gain: float, max_iterations: int) -> Alignment:
         """Gauss-Newton: on a quarter of the points until it slows down, then on all, weights from the step before."""
         rotation, position, shading = start.rotation.copy(), start.position.copy(), np.array([gain, 0.0, 0.0, 0.0, 0.0])
-        transform, right, sums = np.empty((3, 4)), np.empty(11), np.empty(2)
+        transform, right, sums = np.empty((3, 4)), np.empty(template.rows.shape[1]), np.empty(2)
         histogram = np.empty(_N_BINS, np.int64)
-        n_points, cutoff, residual, inside = len(template.points) // 4, 0.0, 1.0, 0.0
+        n_all = len(template.rows)
+        n_points, cutoff, residual, inside = n_all // 4, 0.0, 1.0, 0.0
         iteration, converged = 0, False
         while iteration < max_iterations and not converged:
             iteration += 1
             place_points(to_voxel, rotation, position, transform)
             bin_width = float(shading[0]) * template.spread * _BIN
-            robust_sums(coefficients, transform, template.points, n_points, shading, cutoff, template.margin,
-                        bin_width, histogram, right, sums)
+            robust_sums(coefficients, transform, template.places, template.rows, n_points, shading, cutoff,
+                        template.margin, bin_width, histogram, right, sums)
             inside = float(sums[0]) / n_points
             if inside < _FEWEST_INSIDE:
                 break
-            sigma_bins = _SIGMA_PER_MEDIAN * _median(histogram, float(sums[0]))
+            sigma_bins = _SIGMA_PER_MEDIAN * histogram_median(histogram, float(sums[0]))
             residual = (sigma_bins * _BIN) ** 2 if abs(shading[4]) < _LARGEST_BEND * shading[0] else 1.0
             before = float(shading[0])
-            size_mm = gauss_newton_step(template.hessian * (sums[1] / len(template.points)), right, template.radius_mm,
+            size_mm = gauss_newton_step(template.hessian * (sums[1] / n_all), right, template.radius_mm,
                                         rotation, position, shading)
             if math.isnan(size_mm):
                 break
             settled = size_mm < self._settings.stop_mm and abs(shading[0] - before) < _STEADY_GAIN * before
-            converged = settled and n_points == len(template.points)
+            converged = settled and n_points == n_all
             if size_mm < _SLOW * self._settings.stop_mm:
-                n_points = len(template.points)
+                n_points = n_all
             cutoff = _TUKEY * max(sigma_bins, 1.0) * bin_width
         return Alignment(Pose(rotation, position), float(shading[0]), residual, inside, iteration, converged)
-
-
-def _median(histogram: NDArray[np.int64], n: float) -> float:
-    """Median of a histogram in bins, interpolated within its bin."""
-    counts = histogram.cumsum()
-    place = int(np.searchsorted(counts, 0.5 * n))
-    before = float(counts[place - 1]) if place else 0.0
-    return place + (0.5 * n - before) / max(float(histogram[place]), 1.0)
 
 
 def _centre(volume: NDArray[np.float32]) -> NDArray[np.float64] | None:

@@ -1,155 +1,32 @@
-"""Compiled loops of interpolation and rigid alignment. The rules are in `kernels`."""
-
-import math
-from typing import Any
+"""Compiled sums of rigid alignment. The rules are in `kernels`."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.preprocessing.kernels import Array64, Volume32, compiled, inlined, mirror
+from realtime.preprocessing.interpolation_kernels import spline_sum
+from realtime.preprocessing.kernels import Array64, Volume32, compiled
+from realtime.preprocessing.vector_kernels import add_scaled_row
 
-
-@inlined
-def _weights(t: Any) -> tuple[Any, Any, Any, Any]:
-    """Cubic B-spline, float32, at distances 1+t, t, 1-t, 2-t; Unser 1999, IEEE Signal Process. Mag. 16(6), eq. 5."""
-    sixth, half, two_thirds = np.float32(1.0 / 6.0), np.float32(0.5), np.float32(2.0 / 3.0)
-    one, two = np.float32(1.0), np.float32(2.0)
-    s = one - t
-    return (
-        s * s * s * sixth,
-        two_thirds - half * t * t * (two - t),
-        two_thirds - half * s * s * (two - s),
-        t * t * t * sixth,
-    )
-
-
-@inlined
-def _slopes(t: float) -> tuple[float, float, float, float]:
-    """Derivative of `_weights` with respect to t."""
-    s = 1.0 - t
-    return (-0.5 * s * s, t * (1.5 * t - 2.0), s * (2.0 - 1.5 * s), 0.5 * t * t)
-
-
-@inlined
-def _inner_value(coefficients: Volume32, x: float, y: float, z: float) -> Any:
-    """`spline_value` where all 64 coefficients lie inside the grid; float32, each lane summed in row order."""
-    fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
-    wx, wy, wz = _weights(np.float32(x - fx)), _weights(np.float32(y - fy)), _weights(np.float32(z - fz))
-    # unsigned indices spare numba's test for counting from the end; four sums along x share one vector register
-    ix, iy, iz = np.uintp(fx) - np.uintp(1), np.uintp(fy) - np.uintp(1), np.uintp(fz) - np.uintp(1)
-    zero = np.float32(0.0)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    for k in range(4):
-        for j in range(4):
-            weight = wz[k] * wy[j]
-            row = coefficients[iz + np.uintp(k), iy + np.uintp(j)]
-            s0 += weight * row[ix]
-            s1 += weight * row[ix + np.uintp(1)]
-            s2 += weight * row[ix + np.uintp(2)]
-            s3 += weight * row[ix + np.uintp(3)]
-    return wx[0] * s0 + wx[1] * s1 + wx[2] * s2 + wx[3] * s3
+_N_TERMS = 11
+_BLOCK = 128                # points that go through one loop after the other, and never leave the cache
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 @compiled
-def spline_value(coefficients: Volume32, x: float, y: float, z: float) -> Any:
-    """Cubic B-spline, float32, at voxel coordinates (x, y, z); mirrored outside the grid."""
-    nz, ny, nx = coefficients.shape
-    if x >= 1.0 and y >= 1.0 and z >= 1.0 and x < nx - 2 and y < ny - 2 and z < nz - 2:
-        return _inner_value(coefficients, x, y, z)
-    fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
-    wx, wy, wz = _weights(np.float32(x - fx)), _weights(np.float32(y - fy)), _weights(np.float32(z - fz))
-    ix, iy, iz = int(fx) - 1, int(fy) - 1, int(fz) - 1
-    total = np.float32(0.0)
-    for k in range(4):
-        for j in range(4):
-            row = coefficients[mirror(iz + k, nz), mirror(iy + j, ny)]
-            along = np.float32(0.0)
-            for i in range(4):
-                along += wx[i] * row[mirror(ix + i, nx)]
-            total += wz[k] * wy[j] * along
-    return total
-
-
-@compiled
-def spline_gradients(coefficients: Volume32, coordinates: Array64, values: Array64, gradients: Array64) -> None:
-    """Cubic B-spline and its gradient at many points.
-
-    Parameters
-    ----------
-    coefficients : float32 array of shape (nz, ny, nx)
-    coordinates : float64 array of shape (n, 3)
-        Voxel coordinates x, y, z.
-    values : float64 array of shape (n,)
-        Written.
-    gradients : float64 array of shape (n, 3)
-        Written: change per voxel along x, y, z.
-    """
-    nz, ny, nx = coefficients.shape
-    for p in range(coordinates.shape[0]):
-        fx, fy, fz = math.floor(coordinates[p, 0]), math.floor(coordinates[p, 1]), math.floor(coordinates[p, 2])
-        tx, ty, tz = coordinates[p, 0] - fx, coordinates[p, 1] - fy, coordinates[p, 2] - fz
-        wx, wy, wz = _weights(np.float32(tx)), _weights(np.float32(ty)), _weights(np.float32(tz))
-        sx, sy, sz = _slopes(tx), _slopes(ty), _slopes(tz)
-        value, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
-        for k in range(4):
-            for j in range(4):
-                row = coefficients[mirror(int(fz) - 1 + k, nz), mirror(int(fy) - 1 + j, ny)]
-                along, slope = 0.0, 0.0
-                for i in range(4):
-                    c = row[mirror(int(fx) - 1 + i, nx)]
-                    along += wx[i] * c
-                    slope += sx[i] * c
-                value += wz[k] * wy[j] * along
-                gx += wz[k] * wy[j] * slope
-                gy += wz[k] * sy[j] * along
-                gz += sz[k] * wy[j] * along
-        values[p] = value
-        gradients[p, 0], gradients[p, 1], gradients[p, 2] = gx, gy, gz
-
-
-@compiled
-def sample_voxels(coefficients: Volume32, transform: Array64, voxels: NDArray[np.int32], out: Volume32) -> None:
-    """Cubic B-spline at transformed voxels.
-
-    Parameters
-    ----------
-    coefficients : float32 array of shape (nz, ny, nx)
-    transform : float64 array of shape (3, 4)
-        Reference voxel to coordinates in `coefficients`.
-    voxels : int32 array of shape (n, 3)
-    out : float32 array of shape (n,)
-        Written.
-    """
-    for p in range(voxels.shape[0]):
-        vx, vy, vz = float(voxels[p, 0]), float(voxels[p, 1]), float(voxels[p, 2])
-        x = transform[0, 0] * vx + transform[0, 1] * vy + transform[0, 2] * vz + transform[0, 3]
-        y = transform[1, 0] * vx + transform[1, 1] * vy + transform[1, 2] * vz + transform[1, 3]
-        z = transform[2, 0] * vx + transform[2, 1] * vy + transform[2, 2] * vz + transform[2, 3]
-        out[p] = spline_value(coefficients, x, y, z)
-
-
-@compiled
-def sum_of_outer_products(points: Volume32, out: Array64) -> None:
+def sum_of_outer_products(rows: Volume32, out: Array64) -> None:
     """Gauss-Newton Hessian of all points, each fully trusted: lower triangle of `out` (11, 11); see `robust_sums`."""
     out[:] = 0.0
-    row = np.empty(11)
-    for p in range(points.shape[0]):
-        # numba's float() leaves float32 as it is
-        px, py, pz, value = (np.float64(points[p, 0]), np.float64(points[p, 1]), np.float64(points[p, 2]),
-                             np.float64(points[p, 3]))
-        gx, gy, gz = np.float64(points[p, 4]), np.float64(points[p, 5]), np.float64(points[p, 6])
-        row[0], row[1], row[2] = gx, gy, gz
-        row[3], row[4], row[5] = py * gz - pz * gy, pz * gx - px * gz, px * gy - py * gx
-        row[6], row[7], row[8], row[9], row[10] = value, value * px, value * py, value * pz, np.float64(points[p, 7])
-        for i in range(11):
+    for p in range(rows.shape[0]):
+        row = rows[p]
+        for i in range(_N_TERMS):
             for j in range(i + 1):
-                out[i, j] += row[i] * row[j]
+                out[i, j] += np.float64(row[i]) * np.float64(row[j])
 
 
 @compiled
 def robust_sums(
-    coefficients: Volume32, transform: Array64, points: Volume32, n_points: int, shading: Array64, cutoff: float,
-    margin: Array64, bin_width: float, histogram: NDArray[np.int64], right: Array64, sums: Array64,
+    coefficients: Volume32, transform: Array64, places: Volume32, rows: Volume32, n_points: int, shading: Array64,
+    cutoff: float, margin: Array64, bin_width: float, histogram: NDArray[np.int64], right: Array64, sums: Array64,
 ) -> None:
     """Residuals at the first `n_points` points, weighted, projected on the steepest-descent images.
 
@@ -164,8 +41,11 @@ def robust_sums(
         Of the smoothed volume.
     transform : float64 array of shape (3, 4)
         Point to voxel coordinates.
-    points : float32 array of shape (n, 8)
-        Millimetres from the head's centre (3), smoothed reference there, its gradient per mm (3), its bend.
+    places : float32 array of shape (3, n)
+        Points, millimetres from the head's centre.
+    rows : float32 array of shape (n, 16)
+        Steepest-descent images at each point: by three translations and three rotations, and the
+        five terms of the model; then five zeros.
     n_points : int
     shading : float64 array of shape (5,)
     cutoff : float
@@ -176,72 +56,85 @@ def robust_sums(
         Of the histogram of absolute residuals.
     histogram : int64 array of shape (n_bins,)
         Written; the last bin holds all that is larger.
-    right : float64 array of shape (11,)
-        Written: by three translations, three rotations and the five terms of the model.
+    right : float64 array of shape (16,)
+        Written; the last five are zeros.
     sums : float64 array of shape (2,)
         Written: points inside, sum of the weights.
     """
-    nz, ny, nx = coefficients.shape
-    low_x, low_y, low_z = margin[0], margin[1], margin[2]
-    high_x, high_y, high_z = nx - 1.0 - low_x, ny - 1.0 - low_y, nz - 1.0 - low_z
-    s0, s1, s2, s3, s4 = shading[0], shading[1], shading[2], shading[3], shading[4]
-    r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    r10, n_inside, total_weight = 0.0, 0.0, 0.0
-    histogram[:] = 0
-    per_bin, last_bin = 1.0 / bin_width, float(histogram.size - 1)
-    per_cutoff = 1.0 / cutoff if cutoff > 0.0 else 0.0
-    for p in range(n_points):
-        px, py, pz, value = points[p, 0], points[p, 1], points[p, 2], points[p, 3]
-        x = transform[0, 0] * px + transform[0, 1] * py + transform[0, 2] * pz + transform[0, 3]
-        y = transform[1, 0] * px + transform[1, 1] * py + transform[1, 2] * pz + transform[1, 3]
-        z = transform[2, 0] * px + transform[2, 1] * py + transform[2, 2] * pz + transform[2, 3]
-        if not (x >= low_x and y >= low_y and z >= low_z and x < high_x and y < high_y and z < high_z):
-            continue
-        n_inside += 1.0
-        residual = _inner_value(coefficients, x, y, z) - value * (s0 + s1 * px + s2 * py + s3 * pz)
-        residual -= s4 * points[p, 7]
-        histogram[int(min(abs(residual) * per_bin, last_bin))] += 1
-        ratio = residual * per_cutoff
-        keep = 1.0 - ratio * ratio
-        if keep <= 0.0:
-            continue
-        weight = keep * keep
-        total_weight += weight
-        pull = weight * residual
-        gx, gy, gz = pull * points[p, 4], pull * points[p, 5], pull * points[p, 6]
-        shade = pull * value
-        r0 += gx
-        r1 += gy
-        r2 += gz
-        r3 += py * gz - pz * gy
-        r4 += pz * gx - px * gz
-        r5 += px * gy - py * gx
-        r6 += shade
-        r7 += shade * px
-        r8 += shade * py
-        r9 += shade * pz
-        r10 += pull * points[p, 7]
-    right[0], right[1], right[2], right[3], right[4] = r0, r1, r2, r3, r4
-    right[5], right[6], right[7], right[8], right[9] = r5, r6, r7, r8, r9
-    right[10] = r10
-    sums[0], sums[1] = n_inside, total_weight
+    factors = np.empty(7, np.float32)
+    for i in range(5):
+        factors[i] = shading[i]
+    factors[5] = 1.0 / bin_width
+    factors[6] = 1.0 / cutoff if cutoff > 0.0 else 0.0
+    cells, between = np.empty((3, _BLOCK), np.int32), np.empty((3, _BLOCK), np.float32)
+    values = np.empty(_BLOCK, np.float32)
+    histogram[:], right[:], sums[:] = 0, 0.0, 0.0
+    for start in range(0, n_points, _BLOCK):
+        stop = min(start + _BLOCK, n_points)
+        _locate(coefficients.shape, transform, places[:, start:stop], margin, cells, between)
+        for i in range(stop - start):
+            values[i] = spline_sum(coefficients, np.intp(cells[2, i]), np.intp(cells[1, i]),
+                                   np.intp(max(cells[0, i], 0)), between[2, i], between[1, i], between[0, i])
+        _project(cells[0], values, rows[start:stop], factors, histogram, right, sums)
 
 
 @compiled
-def sample_grid(coefficients: Volume32, transform: Array64, out: Volume32) -> None:
-    """Cubic B-spline at every voxel of `out` (mz, my, mx), moved by `transform` (3, 4); 0 outside the grid."""
-    nz, ny, nx = coefficients.shape
-    for k in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            row = out[k, j]
-            x0 = transform[0, 1] * j + transform[0, 2] * k + transform[0, 3]
-            y0 = transform[1, 1] * j + transform[1, 2] * k + transform[1, 3]
-            z0 = transform[2, 1] * j + transform[2, 2] * k + transform[2, 3]
-            for i in range(row.size):
-                x, y, z = x0 + transform[0, 0] * i, y0 + transform[1, 0] * i, z0 + transform[2, 0] * i
-                if x >= 1.0 and y >= 1.0 and z >= 1.0 and x < nx - 2 and y < ny - 2 and z < nz - 2:
-                    row[i] = _inner_value(coefficients, x, y, z)
-                elif x >= -0.5 and y >= -0.5 and z >= -0.5 and x <= nx - 0.5 and y <= ny - 0.5 and z <= nz - 0.5:
-                    row[i] = spline_value(coefficients, x, y, z)
-                else:
-                    row[i] = 0.0
+def _locate(shape: tuple[int, int, int], transform: Array64, places: Volume32, margin: Array64,
+            cells: NDArray[np.int32], between: Volume32) -> None:
+    """First voxel (3, n) of the block around each point, and the point's place in it; -1 along x for one outside."""
+    nz, ny, nx = shape
+    low_x, low_y, low_z = np.float32(margin[0]), np.float32(margin[1]), np.float32(margin[2])
+    high_x, high_y = np.float32(nx - 1.0 - margin[0]), np.float32(ny - 1.0 - margin[1])
+    high_z = np.float32(nz - 1.0 - margin[2])
+    xx, xy, xz, x0 = _single(transform[0])
+    yx, yy, yz, y0 = _single(transform[1])
+    zx, zy, zz, z0 = _single(transform[2])
+    for i in range(places.shape[1]):
+        px, py, pz = places[0, i], places[1, i], places[2, i]
+        x = xx * px + xy * py + xz * pz + x0
+        y = yx * px + yy * py + yz * pz + y0
+        z = zx * px + zy * py + zz * pz + z0
+        inside = (x >= low_x) & (y >= low_y) & (z >= low_z) & (x < high_x) & (y < high_y) & (z < high_z)
+        x, y, z = x if inside else _ONE, y if inside else _ONE, z if inside else _ONE
+        ix, iy, iz = np.int32(x), np.int32(y), np.int32(z)
+        cells[0, i] = ix - 1 if inside else -1
+        cells[1, i], cells[2, i] = iy - 1, iz - 1
+        between[0, i], between[1, i], between[2, i] = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+
+
+@compiled
+def _single(row: Array64) -> tuple[float, float, float, float]:
+    return np.float32(row[0]), np.float32(row[1]), np.float32(row[2]), np.float32(row[3])  # type: ignore[return-value]
+
+
+@compiled
+def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, factors: Volume32,
+             histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
+    """Add points to `robust_sums`. `factors`: five of the shading, bins and cutoffs per unit of intensity."""
+    s0, s1, s2, s3, s4, per_bin, per_cutoff = (factors[0], factors[1], factors[2], factors[3], factors[4], factors[5],
+                                               factors[6])
+    last_bin = np.float32(histogram.size - 1)
+    for i in range(rows.shape[0]):
+        if cells_x[i] < 0:
+            continue
+        row = rows[i]
+        residual = values[i] - (s0 * row[6] + s1 * row[7] + s2 * row[8] + s3 * row[9] + s4 * row[10])
+        sums[0] += 1.0
+        histogram[np.intp(min(abs(residual) * per_bin, last_bin))] += 1
+        ratio = residual * per_cutoff
+        keep = _ONE - ratio * ratio
+        if keep > _ZERO:
+            weight = keep * keep
+            sums[1] += weight
+            add_scaled_row(right, rows, i, np.float64(weight * residual))
+
+
+@compiled
+def histogram_median(histogram: NDArray[np.int64], n: float) -> float:
+    """Median in bins, interpolated within its bin, of a histogram of `n` values."""
+    before, half = 0.0, 0.5 * n
+    for i in range(histogram.size):
+        if before + histogram[i] >= half:
+            return i + (half - before) / max(float(histogram[i]), 1.0)
+        before += histogram[i]
+    return float(histogram.size)

@@ -25,23 +25,27 @@ class SmoothingFilter:
     Attributes
     ----------
     taps_x, taps_y, taps_z : float32 arrays of shape (radius + 1,)
-        Half of each symmetric kernel, centre first.
+        Half of each symmetric kernel, centre first; a multiple of four, the last ones may be 0.
     """
 
     taps_x: NDArray[np.float32]
     taps_y: NDArray[np.float32]
     taps_z: NDArray[np.float32]
 
-    def apply(self, volume: NDArray[np.float32], scratch: NDArray[np.float32] | None = None,
+    def stack(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Room that `apply` needs for volumes of this shape (nz, ny, nx)."""
+        nz, ny, nx = shape
+        return np.empty((nz + 2 * (self.taps_z.size - 1), ny, nx), np.float32)
+
+    def apply(self, volume: NDArray[np.float32], stack: NDArray[np.float32] | None = None,
               target: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Coefficients, a float32 array of shape (nz, ny, nx), of a volume in that layout.
 
-        `target`, returned, and `scratch` are overwritten; new arrays are made for those that are None.
+        `target`, returned, and `stack` are overwritten; new arrays are made for those that are None.
         """
-        padded = np.empty(volume.shape[2] + 2 * (self.taps_x.size - 1), np.float32)
-        scratch = np.empty_like(volume) if scratch is None else scratch
+        stack = self.stack(volume.shape) if stack is None else stack
         target = np.empty_like(volume) if target is None else target
-        filter_separable(volume, self.taps_x, self.taps_y, self.taps_z, padded, scratch, target)
+        filter_separable(volume, self.taps_x, self.taps_y, self.taps_z, stack, target)
         return target
 
 
@@ -56,8 +60,8 @@ def smoothing_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, toler
     Taps smaller than `tolerance` times the centre are cut off, and the rest scaled to sum 1.
     """
     widths = [max(fwhm_mm / size, least_voxels) for size in voxel_mm]
-    taps = [np.array(_half_kernel(width, tolerance, order), np.float32) for width in widths]
-    return SmoothingFilter(*taps)
+    taps = [_half_kernel(width, tolerance, order) for width in widths]
+    return SmoothingFilter(*(np.array(half + [0.0] * (-len(half) % 4), np.float32) for half in taps))
 
 
 def _half_kernel(fwhm_voxels: float, tolerance: float, order: int) -> list[float]:

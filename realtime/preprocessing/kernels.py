@@ -7,26 +7,49 @@ no fastmath, no libm function other than `sqrt` and `floor` (both exact in IEEE 
 x86-64 machine gives the same bits. Kernels write into the arrays they are given. Each has a twin
 written for reading in `tests/naive.py`.
 
-Numba's cache watches only the file of the function it compiled. A kernel therefore lives in the
-same file as everything it calls; only `mirror` is shared.
+Numba's own cache on disk watches only the file of the function it compiled, and would keep machine
+code that holds an old version of a kernel called from another file: here every file that holds
+kernels is part of the key.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _DISPATCHERS: list[Any] = []
 
 
+def digest_of_kernels(folder: Path) -> str:
+    """SHA-256 of all files in `folder` that hold kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*kernels.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES = digest_of_kernels(Path(__file__).parent)
+
+
+class _KernelCache(FunctionCache):
+    """Machine code on disk, found again only while no file with kernels has changed."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _SOURCES)
+
+
 def compiled(function: Kernel) -> Kernel:
     """Compile for each type of arguments at its first call."""
     # error_model "numpy": a division by zero gives inf, which the callers test, instead of a branch in every loop
-    dispatcher: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = _KernelCache(function)
     _DISPATCHERS.append(dispatcher)
     return cast(Kernel, dispatcher)
 
@@ -39,7 +62,7 @@ def compiled_signatures() -> int:
     return sum(len(dispatcher.signatures) for dispatcher in _DISPATCHERS)
 
 
-inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+inlined = njit(nogil=True, error_model="numpy", inline="always")
 
 Volume32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]
@@ -118,6 +141,14 @@ def squared_change(samples: Volume32, before: Volume32) -> tuple[float, float]:
         squares += change * change
         total += before[i]
     return squares, total
+
+
+@compiled
+def signal_to_noise(mean: Array64, variance: Array64, correction: float, out: Array64) -> None:
+    """Mean over standard deviation of each voxel, the variance first multiplied by `correction`; 0 without noise."""
+    for i in range(mean.size):
+        deviation = math.sqrt(variance[i] * correction)
+        out[i] = mean[i] / deviation if deviation > 0.0 else 0.0
 
 
 @compiled

@@ -154,7 +154,9 @@ class Preprocessor:
                               "reference; use the protocol the reference was made with")
         own_affine = self._affine if affine is None else self._checked_own_affine(affine)
         last_gain = 1.0 if self._last is None else self._last.gain
-        n_repaired = int(repair(canonical, self._reference, last_gain, _LARGEST_INTENSITY))
+        n_repaired = 0
+        if np.asarray(volume).dtype.kind == "f":  # no integer is damaged, or larger
+            n_repaired = int(repair(canonical, self._reference, last_gain, _LARGEST_INTENSITY))
         if n_repaired > self._settings.repairable_fraction * canonical.size:
             raise VolumeError(f"{n_repaired} of {canonical.size} voxels are NaN or infinite, at most "
                               f"{self._settings.repairable_fraction:.2%} can be filled; treat the volume as lost")

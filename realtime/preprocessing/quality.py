@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.preprocessing.kernels import squared_change
+from realtime.preprocessing.kernels import signal_to_noise, squared_change
 
 _FEWEST_VOLUMES = 10.0      # a standard deviation of fewer says nothing
 
@@ -48,6 +48,9 @@ def tsnr(mean: NDArray[np.float64], spread: NDArray[np.float64], count: float) -
     """
     if count < _FEWEST_VOLUMES:
         return None
-    deviation = np.sqrt(spread * (count / (count - 1.0)))
-    ratios = np.divide(mean, deviation, out=np.zeros(len(mean)), where=deviation > 0.0)
-    return float(np.median(ratios))
+    ratios = np.empty(len(mean))
+    signal_to_noise(mean, spread, count / (count - 1.0), ratios)
+    upper = len(ratios) // 2
+    lower = upper if len(ratios) % 2 else upper - 1
+    parted = np.partition(ratios, (lower, upper))  # a third of the time of `median`, which looks for NaN first
+    return float(0.5 * (parted[lower] + parted[upper]))

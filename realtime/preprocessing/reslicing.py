@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.alignment_kernels import sample_grid
 from realtime.preprocessing.filter_kernels import spline_prefilter
+from realtime.preprocessing.interpolation_kernels import sample_grid
 from realtime.preprocessing.rigid import checked_affine, inverse_affine, product
 
 

@@ -109,7 +109,7 @@ def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotati
     ----------
     hessian : float64 array of shape (11, 11)
         Lower triangle; overwritten.
-    right : float64 array of shape (11,)
+    right : float64 array of shape (n ≥ 11,)
         As in `robust_sums`.
     radius_mm : float
         Turns radians into millimetres.
@@ -123,7 +123,7 @@ def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotati
         beyond 100 mm or a brightness that is not positive.
     """
     step, delta, turned = np.empty(11), np.empty((3, 3)), np.empty((3, 3))
-    if not solve_positive(hessian, right, step):
+    if not solve_positive(hessian, right[:11], step):
         return math.nan
     brightness = shading[0] + step[6]
     if not brightness > 0.05 * shading[0]:

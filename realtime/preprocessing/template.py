@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import VolumeError
-from realtime.preprocessing.alignment_kernels import spline_gradients, sum_of_outer_products
+from realtime.preprocessing.alignment_kernels import sum_of_outer_products
 from realtime.preprocessing.filters import SmoothingFilter, smoothing_filter
+from realtime.preprocessing.interpolation_kernels import spline_gradients
 from realtime.preprocessing.rigid import inverse_affine, product, voxel_sizes
 from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing.vector_kernels import N_LANES
 
 _TAP_TOLERANCE = 1e-4       # the reference is filtered by the same taps, so cutting them costs no accuracy
 _LEAST_VOXELS = 2.5         # smoothing along each axis, at least: less lets aliasing through
@@ -19,6 +21,7 @@ _BORDER_MM = 8.0            # nearer the edge, smoothing sees mirrored tissue th
 _BORDER_SHARE = 0.125       # of the field of view, at most
 _FLAT = 1e-4                # of the largest squared gradient: an empty, masked background has no points
 _FEWEST_VOXELS = 50
+_N_TERMS = 11               # of the model: six of motion, five of intensity
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,8 @@ class Template:
     ----------
     smoothing : SmoothingFilter
         For the volumes, too.
-    points : float32 array of shape (n, 8)
+    places : float32 array of shape (3, n)
+    rows : float32 array of shape (n, 16)
         As in `robust_sums`; the first quarter is a random sample of all.
     hessian : float64 array of shape (11, 11)
         Of all points, lower triangle.
@@ -42,7 +46,8 @@ class Template:
     """
 
     smoothing: SmoothingFilter
-    points: NDArray[np.float32]
+    places: NDArray[np.float32]
+    rows: NDArray[np.float32]
     hessian: NDArray[np.float64]
     spread: float
     radius_mm: float
@@ -74,21 +79,22 @@ def make_template(reference: NDArray[np.float32], affine: NDArray[np.float64], c
     coefficients = smoothing.apply(reference)
     margin = np.array([max(min(_BORDER_MM / size, _BORDER_SHARE * n), 1.0)
                        for size, n in zip(sizes, coefficients.shape[::-1], strict=True)])
-    places = _jittered_points(coefficients, affine, margin, settings)
-    values, slopes = np.empty(len(places)), np.empty_like(places)
-    spline_gradients(coefficients, places, values, slopes)
-    points = np.zeros((len(places), 8), np.float32)
-    points[:, :3] = product(places, np.ascontiguousarray(affine[:3, :3].T)) + affine[:3, 3] - centre_mm
+    points = _jittered_points(coefficients, affine, margin, settings)
+    values, slopes = np.empty(len(points)), np.empty_like(points)
+    spline_gradients(coefficients, points, values, slopes)
+    x, y, z = product(np.ascontiguousarray(affine[:3, :3]), points.T) + (affine[:3, 3] - centre_mm)[:, None]
+    gx, gy, gz = product(slopes, np.ascontiguousarray(inverse_affine(affine)[:3, :3])).T
     mean = values.cumsum()[-1] / len(values)
-    points[:, 3] = values
-    points[:, 7] = values * (values - mean) / mean  # nothing in air, nothing at the mean: the gain stays the gain
-    points[:, 4:7] = product(slopes, np.ascontiguousarray(inverse_affine(affine)[:3, :3]))
-    hessian = np.empty((11, 11))
-    sum_of_outer_products(points, hessian)
-    squares = np.square(points[:, :3].astype(np.float64)).cumsum()  # in index order: `sum` may pair terms up
+    bend = values * (values - mean) / mean  # nothing in air, nothing at the mean: the gain stays the gain
+    rows = np.zeros((len(points), N_LANES), np.float32)
+    rows[:, :_N_TERMS] = np.stack([gx, gy, gz, y * gz - z * gy, z * gx - x * gz, x * gy - y * gx,
+                                   values, values * x, values * y, values * z, bend], axis=1)
+    hessian = np.empty((_N_TERMS, _N_TERMS))
+    sum_of_outer_products(rows, hessian)
+    squares = (x * x + y * y + z * z).cumsum()  # in index order: `sum` may pair terms up
     variance = np.square(values - mean).cumsum()[-1] / len(values)
-    return Template(smoothing, points, hessian, float(np.sqrt(variance)), float(np.sqrt(squares[-1] / len(points))),
-                    margin)
+    return Template(smoothing, np.array([x, y, z], np.float32), rows, hessian, float(np.sqrt(variance)),
+                    float(np.sqrt(squares[-1] / len(rows))), margin)
 
 
 def _jittered_points(coefficients: NDArray[np.float32], affine: NDArray[np.float64], margin: NDArray[np.float64],

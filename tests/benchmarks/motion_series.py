@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, spline_filter
 from offline_training.simulation.anatomy import scanner_affine
 from offline_training.simulation.motion import rigid
 from offline_training.simulation.settings import ScannerSettings
-from realtime.preprocessing.alignment_kernels import sample_voxels
+from realtime.preprocessing.interpolation_kernels import sample_splines
 
 Array = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ class MovingHead:
         to_head[:3, 3] -= _CORNER_MM
         grid = np.ascontiguousarray(np.indices((2 * nx, 2 * ny, nz), np.int32).reshape(3, -1).T)
         drawn = np.empty(len(grid), np.float32)
-        sample_voxels(coefficients, np.ascontiguousarray(to_head[:3, [2, 1, 0, 3]][::-1]), grid[:, ::-1].copy(), drawn)
+        sample_splines(coefficients, np.ascontiguousarray(to_head[:3, [2, 1, 0, 3]][::-1]), grid[:, ::-1].copy(), drawn)
         spectrum = np.fft.fft2(drawn.reshape(2 * nx, 2 * ny, nz), axes=(0, 1))
         kept = spectrum[np.r_[:nx // 2, -nx // 2:0]][:, np.r_[:ny // 2, -ny // 2:0]]
         return np.maximum(np.fft.ifft2(kept, axes=(0, 1)).real / 4.0, 0.0)
