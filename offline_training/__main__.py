@@ -155,18 +155,57 @@ def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI o
 
 
 @corpus_app.command()
-def build(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
-          n_per_genre: Annotated[int, typer.Option(help="Clips of each of the ten genres.", min=1)] = 12,
-          clip_s: Annotated[float, typer.Option(help="Length of a clip.", min=2.0)] = 10.0,
-          seed: Annotated[int, typer.Option(help="Of the music.")] = 0) -> None:
+def compose(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+            n_per_genre: Annotated[int, typer.Option(help="Clips of each of the ten genres.", min=1)] = 12,
+            clip_s: Annotated[float, typer.Option(help="Length of a clip.", min=2.0)] = 10.0,
+            seed: Annotated[int, typer.Option(help="Of the music.")] = 0) -> None:
     """Synthesise labelled clips of ten genres, fit an embedder on them and index them with it."""
-    from offline_training.corpus import CorpusSettings, make_corpus  # noqa: PLC0415
+    from offline_training.corpus_composed import CorpusSettings, make_corpus  # noqa: PLC0415
 
     with _one_sentence(), progress_bars(Console()) as progress:
         settings = CorpusSettings(n_per_genre=n_per_genre, n_test_per_genre=min(2, n_per_genre - 1), seed=seed,
                                   duration_s=clip_s)
         made = make_corpus(folder, settings, progress=progress)
     Console().print(f"{len(made.clips)} clips in {folder}", soft_wrap=True, highlight=False)
+
+
+@corpus_app.command()
+def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any depth; GTZAN and FMA as they ship.")],
+          out: Annotated[Path | None, typer.Option(help="Corpus to make or continue; default FOLDER-corpus.")] = None,
+          clip_s: Annotated[float, typer.Option(help="Length of a clip.")] = 10.0,
+          per_track: Annotated[int, typer.Option(help="Most clips taken of one file.")] = 4,
+          labels: Annotated[Path | None, typer.Option(help="CSV: file, genre, split, licence, anything.")] = None,
+          licence: Annotated[list[str] | None, typer.Option(help="Take these only, as 'CC BY*'; repeatable.")] = None,
+          exclude: Annotated[Path | None, typer.Option(help="List of ids or files to leave out.")] = None,
+          genre_folders: Annotated[bool, typer.Option(help="A file's folder is its genre.")] = False,
+          excerpts: Annotated[Path | None, typer.Option(help="BIDS data set: cut what was heard, as ds003720.")] = None,
+          embedder: Annotated[Path | None, typer.Option(help="embedder.npz whose space is wanted.")] = None,
+          workers: Annotated[int | None, typer.Option(help="Processes; default one per core.", min=1)] = None) -> None:
+    """Make a corpus of your own music: clips at 48 kHz, equally loud, cut on the beat, embedded and indexed.
+
+    Started again, it goes on where it was cut off, and takes up what was added or changed.
+    """
+    from offline_training.corpus_build import BuildSettings, make_corpus_of  # noqa: PLC0415
+    from offline_training.corpus_sources import Wanted  # noqa: PLC0415
+    from offline_training.targets import LogMelEmbedder  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
+
+    console, target = Console(), out or folder.with_name(folder.resolve().name + "-corpus")
+    with _one_sentence():
+        wanted = Wanted(labels, tuple(licence or ()), exclude, genre_folders, excerpts)
+        settings = BuildSettings(clip_s, per_track, wanted=wanted)
+        chosen = LogMelEmbedder.load(embedder) if embedder is not None else None
+        with progress_bars(console) as progress, worker_processes(workers) as executor:
+            made = make_corpus_of(folder, target, settings, executor, chosen, progress)
+        if chosen is not None:
+            chosen.save(target / "embedder.npz")
+    console.print(f"{len(made.clips)} clips in {target}; {len(made.skipped)} files left out", soft_wrap=True,
+                  highlight=False)
+    for skipped in made.skipped[:10]:
+        console.print(f"  {skipped.file}: {skipped.reason}", soft_wrap=True, highlight=False)
+    if len(made.skipped) > 10:
+        console.print(f"  and {len(made.skipped) - 10} more, all in {target / 'corpus.json'}", soft_wrap=True,
+                      highlight=False)
 
 
 @corpus_app.command()

@@ -1,19 +1,22 @@
-"""The music corpus: a folder of clips the live program can play, made by the project's own synthesiser.
+"""A corpus: a folder of clips the live program can play, with what they sound like in numbers.
 
 ::
 
-    corpus.json       space, centre and one entry per clip; written last
+    corpus.json       space, centre, one entry per clip, and what was left out and why; written last
     embeddings.npy    float32 (n_clips, dim), rows in the order of the entries
     embedder.npz      what made the embeddings
-    clips/*.flac      48 kHz stereo, whole bars
+    clips/*.flac      48 kHz
+
+`offline_training.corpus_composed` makes one of its own music, `offline_training.corpus_build` of yours.
 """
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -24,69 +27,28 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from offline_training.errors import DatasetError
+from offline_training.loudness import LOUDNESS_LUFS, TRUE_PEAK_DBTP
 from offline_training.progress import Progress, counted
 from offline_training.targets import LogMelEmbedder, logmel_statistics
 from realtime.atomic import write_bytes, write_json
 from realtime.messages import EmbeddingSpace
 from realtime.music.catalogue import FORMAT_VERSION
-from realtime.music.synth import ClipSpec, render
-from realtime.music.synth_styles import GENRES
-from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder
 
-LOUDNESS_DBFS = -20.0
+_ROWS_PER_BLOCK = 500
+_BLOCKS = "unfinished"
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class CorpusSettings:
-    """What to make.
-
-    Attributes
-    ----------
-    n_per_genre : int
-        Clips of each of the ten genres.
-    n_test_per_genre : int
-        How many of them are kept for testing; no model may be fitted to those.
-    duration_s : float
-        What a listener hears of a clip; the file is longer, up to the next whole bar.
-    borrow : float
-        Probability that a clip has one part from another genre: genres should be clear, not trivial.
-    rate_hz : int
-        Frames per second.
-    seed : int
-        Of all music in the corpus.
-    """
-
-    n_per_genre: int = 12
-    n_test_per_genre: int = 2
-    duration_s: float = 10.0
-    borrow: float = 0.3
-    rate_hz: int = RATE_HZ
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not 1 <= self.n_per_genre <= 10000:
-            problems.append(f"n_per_genre is {self.n_per_genre}, wanted 1 to 10000")
-        if not 0 <= self.n_test_per_genre <= self.n_per_genre:
-            problems.append(f"n_test_per_genre is {self.n_test_per_genre}, wanted 0 to {self.n_per_genre}")
-        if not 2 <= self.duration_s <= 600:
-            problems.append(f"duration_s is {self.duration_s:g}, wanted 2 to 600")
-        if not 0 <= self.borrow <= 1:
-            problems.append(f"borrow is {self.borrow:g}, wanted 0 to 1")
-        if not 16000 <= self.rate_hz <= 192000:
-            problems.append(f"rate_hz is {self.rate_hz}, wanted 16000 to 192000")
-        if self.seed < 0:
-            problems.append(f"seed is {self.seed}, wanted 0 or more")
-        if problems:
-            raise DatasetError(f"no corpus can be made with these settings: {'; '.join(problems)}; correct them")
-
-
-@dataclass(frozen=True)
 class CorpusClip:
-    """One entry of corpus.json; `file` is relative to the corpus, `split` is "training" or "test"."""
+    """One entry of corpus.json.
+
+    `file` is relative to the corpus; `split` is "training", or else the clip is kept out of all fitting.
+    `labels` holds what is known besides: licence, artist and the like. `n_bytes` is 0 where an older
+    program wrote the entry.
+    """
 
     clip_id: str
     file: str
@@ -98,6 +60,15 @@ class CorpusClip:
     gain_db: float
     sha256: str
     labels: dict[str, str]
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was left out, relative to the folder it came from, and why."""
+
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +87,8 @@ class Corpus:
         None before `index_corpus`.
     embeddings : float32 array of shape (n_clips, dim)
         Of shape (n_clips, 0) before `index_corpus`.
+    skipped : tuple of Skipped
+        What its making left out.
     """
 
     folder: Path
@@ -123,67 +96,39 @@ class Corpus:
     clips: tuple[CorpusClip, ...]
     space: EmbeddingSpace | None
     embeddings: NDArray[np.float32]
-
-
-def make_corpus(folder: Path, settings: CorpusSettings, dim: int = 32, progress: Progress | None = None) -> Corpus:
-    """Build a corpus, fit an embedder on its training clips and index it with that: the whole way.
-
-    `dim` is lowered to one less than the number of training clips where there are few.
-    """
-    corpus = build_corpus(folder, settings, progress)
-    statistics = _map(lambda clip: logmel_statistics(*_heard(corpus, clip)), corpus.clips, "listening", progress)
-    training = np.array([row for row, clip in zip(statistics, corpus.clips, strict=True) if clip.split == "training"])
-    embedder = LogMelEmbedder.fit(training, min(dim, len(training) - 1))
-    embedder.save(folder / "embedder.npz")
-    return _write_index(corpus, embedder.space, embedder.project(np.array(statistics)))
-
-
-def build_corpus(folder: Path, settings: CorpusSettings, progress: Progress | None = None) -> Corpus:
-    """Render the clips of a new corpus; same settings, same clips.
-
-    Parameters
-    ----------
-    folder : Path
-        Made where absent; a corpus that is already there is replaced.
-    settings : CorpusSettings
-        What to make.
-    progress : Progress, optional
-        Told of everything that is done.
-
-    Returns
-    -------
-    corpus : Corpus
-        Without embeddings: `index_corpus` adds them.
-
-    Raises
-    ------
-    DatasetError
-        The folder cannot be written.
-    """
-    try:
-        (folder / "clips").mkdir(parents=True, exist_ok=True)
-        for stale in (folder / "corpus.json", folder / "embeddings.npy", *(folder / "clips").glob("*.flac")):
-            stale.unlink(missing_ok=True)
-    except OSError as exc:
-        raise DatasetError(f"the corpus folder {folder} cannot be written ({exc.strerror}); choose another") from exc
-    jobs = [(genre, number) for number in range(settings.n_per_genre) for genre in GENRES]
-    clips = _map(lambda job: _make_clip(folder, settings, *job), jobs, "composing", progress)
-    corpus = Corpus(folder, settings.duration_s, tuple(clips), None, np.zeros((len(clips), 0), np.float32))
-    _write_document(corpus)
-    return corpus
+    skipped: tuple[Skipped, ...] = ()
 
 
 def index_corpus(folder: Path, embedder: Embedder, progress: Progress | None = None) -> Corpus:
-    """Embed what is heard of every clip of an existing corpus, with any embedder.
+    """Embed what is heard of every clip of an existing corpus, with any embedder; goes on where it was cut off.
 
     Raises
     ------
     DatasetError
         No corpus there, or a clip that cannot be read.
     """
-    corpus = _read_document(folder)
-    rows = _map(lambda clip: embedder.embed(*_heard(corpus, clip)), corpus.clips, "embedding", progress)
-    return _write_index(corpus, embedder.space, np.array(rows, np.float32))
+    corpus = read_entries(folder)
+    rows = _rows(corpus, str(embedder.space), embedder.embed, "embedding", progress)
+    return _write_index(corpus, embedder.space, rows)
+
+
+def fit_and_index(corpus: Corpus, dim: int = 32, progress: Progress | None = None) -> Corpus:
+    """Fit an embedder on a corpus's training clips and index it with that; goes on where it was cut off.
+
+    `dim` is lowered to one less than the number of training clips where there are few.
+
+    Raises
+    ------
+    DatasetError
+        A clip that cannot be read.
+    FitError
+        Fewer than two training clips.
+    """
+    statistics = _rows(corpus, "log-mel statistics", logmel_statistics, "listening", progress)
+    training = statistics[[clip.split == "training" for clip in corpus.clips]]
+    embedder = LogMelEmbedder.fit(training, max(min(dim, len(training) - 1), 1))
+    embedder.save(corpus.folder / "embedder.npz")
+    return _write_index(corpus, embedder.space, embedder.project(statistics))
 
 
 def read_corpus(folder: Path) -> Corpus:
@@ -194,9 +139,10 @@ def read_corpus(folder: Path) -> Corpus:
     DatasetError
         No corpus there, not indexed, or embeddings that do not fit its entries.
     """
-    corpus = _read_document(folder)
+    corpus = read_entries(folder)
     if corpus.space is None:
-        raise DatasetError(f"the corpus in {folder} has no embeddings; index it with: innerear corpus")
+        raise DatasetError(f"the corpus in {folder} has no embeddings; index it with: innerear "
+                           "corpus index")
     try:
         embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
     except (OSError, ValueError) as exc:
@@ -205,10 +151,10 @@ def read_corpus(folder: Path) -> Corpus:
     if embeddings.shape != wanted or not np.isfinite(embeddings).all():
         raise DatasetError(f"{folder / 'embeddings.npy'} has shape {embeddings.shape}, finite: "
                            f"{bool(np.isfinite(embeddings).all())}; wanted {wanted}, all finite; index it again")
-    return Corpus(folder, corpus.heard_s, corpus.clips, corpus.space, np.asarray(embeddings, np.float32))
+    return replace(corpus, embeddings=np.asarray(embeddings, np.float32))
 
 
-def _map(
+def in_threads(
     function: Callable[[_Item], _Result], items: Sequence[_Item], what: str, progress: Progress | None
 ) -> list[_Result]:
     """Results in order, from one thread per core: kernels, transforms and codecs all leave the interpreter's lock."""
@@ -216,17 +162,28 @@ def _map(
         return list(counted(pool.map(function, items), what, len(items), progress))
 
 
-def _make_clip(folder: Path, settings: CorpusSettings, genre: str, number: int) -> CorpusClip:
-    seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-    made = render(ClipSpec(genre, seed, settings.duration_s, settings.rate_hz, settings.borrow))
-    clip_id = f"{genre}-{number:03d}"
-    path = folder / "clips" / f"{clip_id}.flac"
-    soundfile.write(path, made.audio, made.rate_hz, format="FLAC", subtype="PCM_16", compression_level=0.0)
-    rms_db = 10 * np.log10(float(np.mean(np.square(made.audio), dtype=np.float64)) + 1e-12)
-    split = "test" if number >= settings.n_per_genre - settings.n_test_per_genre else "training"
-    return CorpusClip(clip_id, f"clips/{path.name}", genre, split, len(made.audio) / made.rate_hz, made.bpm,
-                      made.first_beat_s, round(LOUDNESS_DBFS - rms_db, 2),
-                      hashlib.sha256(path.read_bytes()).hexdigest(), made.labels)
+def _rows(corpus: Corpus, recipe: str, function: Callable[[NDArray[np.float32], int], NDArray[np.float32]], what: str,
+          progress: Progress | None) -> NDArray[np.float32]:
+    """What `function` says of every clip, shape (n_clips, n); finished blocks are on disk until the index is."""
+    blocks = corpus.folder / _BLOCKS
+    blocks.mkdir(exist_ok=True)
+    parts = []
+    for first in range(0, len(corpus.clips), _ROWS_PER_BLOCK):
+        clips = corpus.clips[first : first + _ROWS_PER_BLOCK]
+        key = hashlib.sha256("\n".join([recipe, str(corpus.heard_s), *(clip.sha256 for clip in clips)]).encode())
+        path = blocks / f"{key.hexdigest()[:32]}.npy"
+        if not path.exists():
+            rows = in_threads(lambda clip: function(*_heard(corpus, clip)), clips,
+                              f"{what} from clip {first + 1}" if first else what, progress)
+            _save(path, np.array(rows, np.float32))
+        parts.append(np.load(path, allow_pickle=False))
+    return np.concatenate(parts)
+
+
+def _save(path: Path, array: NDArray[np.float32]) -> None:
+    buffer = BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())
 
 
 def _heard(corpus: Corpus, clip: CorpusClip) -> tuple[NDArray[np.float32], int]:
@@ -241,39 +198,49 @@ def _heard(corpus: Corpus, clip: CorpusClip) -> tuple[NDArray[np.float32], int]:
 
 
 def _write_index(corpus: Corpus, space: EmbeddingSpace, embeddings: NDArray[np.float32]) -> Corpus:
-    buffer = BytesIO()
-    np.save(buffer, embeddings)
-    write_bytes(corpus.folder / "embeddings.npy", buffer.getvalue())
-    indexed = Corpus(corpus.folder, corpus.heard_s, corpus.clips, space, embeddings)
-    _write_document(indexed)
+    _save(corpus.folder / "embeddings.npy", embeddings)
+    indexed = replace(corpus, space=space, embeddings=embeddings)
+    write_entries(indexed)
+    shutil.rmtree(corpus.folder / _BLOCKS, ignore_errors=True)
     return indexed
 
 
-def _write_document(corpus: Corpus) -> None:
+def write_entries(corpus: Corpus) -> None:
+    """Write corpus.json whole; a corpus that is not indexed yet has no space in it."""
     document = {
         "format_version": FORMAT_VERSION,
         "space": asdict(corpus.space) if corpus.space else None,
         "centre": corpus.embeddings.mean(axis=0).astype(float).tolist(),
         "heard_s": corpus.heard_s,
-        "loudness": f"RMS {LOUDNESS_DBFS:g} dBFS after gain_db",
+        "loudness": f"{LOUDNESS_LUFS:g} LUFS after gain_db, where the true peak stays below {TRUE_PEAK_DBTP:g} dBTP",
         "clips": [asdict(clip) for clip in corpus.clips],
+        "skipped": [asdict(skipped) for skipped in corpus.skipped],
     }
     write_json(corpus.folder / "corpus.json", document)
 
 
-def _read_document(folder: Path) -> Corpus:
+def read_entries(folder: Path) -> Corpus:
+    """Read a corpus without its embeddings, indexed or not.
+
+    Raises
+    ------
+    DatasetError
+        No corpus there, or one of another version.
+    """
     path = folder / "corpus.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise DatasetError(f"no corpus in {folder}: {path} cannot be read ({exc}); make one with: innerear "
-                           "corpus") from exc
+                           f"corpus compose {folder}") from exc
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION:
         raise DatasetError(f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; make it again")
     try:
         clips = tuple(CorpusClip(**entry) for entry in document["clips"])
         space = EmbeddingSpace(**document["space"]) if document["space"] else None
-        return Corpus(folder, float(document["heard_s"]), clips, space, np.zeros((len(clips), 0), np.float32))
+        skipped = tuple(Skipped(**entry) for entry in document.get("skipped", ()))
+        return Corpus(folder, float(document["heard_s"]), clips, space, np.zeros((len(clips), 0), np.float32), skipped)
     except (KeyError, TypeError, ValueError) as exc:
-        raise DatasetError(f"{path} does not describe a corpus ({exc!r}); make it again with: innerear corpus") from exc
+        raise DatasetError(f"{path} does not describe a corpus ({exc!r}); make it again with: innerear "
+                           "corpus compose, or build") from exc

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from offline_training.corpus import CorpusSettings, make_corpus
+from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.errors import SimulationError
 from offline_training.simulation.dataset import simulate_session
 from offline_training.simulation.settings import MotionSettings, ScannerSettings, SimulationSettings, SubjectSettings

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from offline_training.corpus import Corpus, CorpusSettings, make_corpus, read_corpus
+from offline_training.corpus import Corpus, read_corpus
+from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.errors import SimulationError
 from offline_training.progress import Progress, counted
 from offline_training.simulation.anatomy import PAD, Head, build_head

@@ -26,6 +26,8 @@ from realtime.messages import Clip, EmbeddingSpace, Match
 from realtime.music.index import best_rows, cosines, direction, ranked, unit_rows
 
 FORMAT_VERSION = 1
+HASHED_BYTES = 2 * 1024**3
+"""Audio whose content a preflight compares, some two seconds' worth; of a larger catalogue it compares the sizes."""
 
 
 class Catalogue:
@@ -143,13 +145,13 @@ def read_catalogue(folder: Path, *, check_audio: bool = True) -> Catalogue:
         document = json.loads(path.read_bytes())
     except OSError as exc:
         raise CatalogueError(f"no catalogue in {folder}: {path} cannot be read ({exc.strerror}); make one with: "
-                             f"innerear corpus build {folder}") from exc
+                             f"innerear corpus compose {folder}") from exc
     except ValueError as exc:
         raise CatalogueError(f"{path} is not JSON ({exc}); build the corpus again") from exc
     space, clips = _describe(document, path, folder)
     embeddings = _read_embeddings(folder / "embeddings.npy", (len(clips), space.dim))
     centre = np.asarray(document.get("centre", embeddings.mean(axis=0)), np.float32)
-    damaged = [problem for clip in clips if (problem := _file_problem(clip))] if check_audio else []
+    damaged = _audio_problems(clips, document["clips"]) if check_audio else []
     if damaged:
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
         raise CatalogueError(f"catalogue {folder} is not whole: {'; '.join(damaged[:5])}{more}; put the files back "
@@ -163,7 +165,7 @@ def _describe(document: dict[str, Any], path: Path, folder: Path) -> tuple[Embed
                              f"{FORMAT_VERSION}; build the corpus again with this version")
     if not document.get("space"):
         raise CatalogueError(f"{path} has no embeddings: its making was cut off; make it again with: innerear "
-                             f"corpus build {folder}")
+                             f"corpus compose {folder}")
     try:
         space = EmbeddingSpace(**document["space"])
         clips = [Clip(clip_id=str(entry["clip_id"]), path=folder / entry["file"], genre=str(entry.get("genre", "")),
@@ -190,7 +192,23 @@ def _read_embeddings(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     return embeddings
 
 
-def _file_problem(clip: Clip) -> str:
+def _audio_problems(clips: list[Clip], entries: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the clips' files, a phrase each."""
+    sizes = [int(entry.get("n_bytes", 0)) for entry in entries]
+    by_size = all(sizes) and sum(sizes) > HASHED_BYTES
+    return [problem for clip, n_bytes in zip(clips, sizes, strict=True)
+            if (problem := _size_problem(clip, n_bytes) if by_size else _content_problem(clip))]
+
+
+def _size_problem(clip: Clip, n_bytes: int) -> str:
+    try:
+        found = clip.path.stat().st_size
+    except OSError as exc:
+        return f"{clip.clip_id}: {clip.path} cannot be read ({exc.strerror})"
+    return "" if found == n_bytes else f"{clip.clip_id}: {clip.path} has {found} bytes, wanted {n_bytes}"
+
+
+def _content_problem(clip: Clip) -> str:
     try:
         with clip.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
