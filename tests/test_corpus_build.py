@@ -107,7 +107,8 @@ def build_command(folder: Path, out: Path, *more: str) -> list[str]:
 
 def test_killed_in_the_middle_and_started_again_it_makes_the_same_bytes(corpus, odd_music, tmp_path) -> None:
     out = tmp_path / "killed"
-    with subprocess.Popen(build_command(odd_music, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(build_command(odd_music, out), **quiet) as killed:
         try:
             deadline = time.monotonic() + 120
             while len(list(out.glob("tracks/*.json"))) < 4:
