@@ -35,8 +35,8 @@ from realtime.session.record import Document, DocumentLog, Record, is_finished
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.summary import Figures, summarise
 from scanner_bridge.keys import ServerKeys, load_server_keys
+from scanner_bridge.server import VolumeServer
 from scanner_bridge.sources.pacing import clock_id
-from scanner_bridge.transport import VolumeServer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -29,6 +29,8 @@ from scanner_bridge.sockets import DEFAULT_ENDPOINT, new_key_pair
 from scanner_bridge.sources import locate, open_source
 from scanner_bridge.sources.settings import NETWORK_KINDS, settings_for
 from scanner_bridge.sources.survey import survey
+from scanner_bridge.spool import Spool, default_folder
+from scanner_bridge.spool_stream import SpooledStream
 from scanner_bridge.volume import RunHeader, Volume
 from scanner_bridge.waiting import Stop
 
@@ -69,6 +71,7 @@ def serve(
     seed: Seed = 0,
     key: Annotated[Path | None, typer.Option(help="Secret key file of this host.")] = None,
     live_key: Annotated[Path | None, typer.Option(help="Public key file of the live program.")] = None,
+    spool: Annotated[Path | None, typer.Option(help="Folder for what nobody stored yet.")] = None,
     progress: ShowProgress = False,
 ) -> None:
     """Send a run to the live program, volume by volume, until all of it is stored there.
@@ -95,6 +98,7 @@ def serve(
                 connect,
                 speed_or_none,
                 keys=_keys(key, live_key),
+                spool=spool,
                 stop=stop,
                 on_header=bar.start,
                 on_volume=bar.advance,
@@ -163,6 +167,34 @@ def keys(
     with one_sentence(BridgeError):
         public, secret = write_key_files(folder, name, new_key_pair())
     typer.echo(f"{public}: give this file to the other host\n{secret}: stays here, readable by you only")
+
+
+@app.command()
+def spool(
+    connect: Annotated[str, typer.Option(help="Where the live program listens.")] = DEFAULT_ENDPOINT,
+    folder: Annotated[Path | None, typer.Option("--spool", help="The folder, when `serve` was given one.")] = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete all of it: nobody will have these volumes.")] = False,
+) -> None:
+    """Say what waits on this host's disk because no live program has stored it, or delete it."""
+    with one_sentence(BridgeError):
+        opened = Spool(folder or default_folder(connect))
+        try:
+            for stream in (*opened.streams, *opened.stale):
+                typer.echo(_waiting(stream, sent=stream in opened.streams))
+                if purge:
+                    opened.remove(stream)
+        finally:
+            opened.close()
+    typer.echo(f"{opened.folder}: {'purged' if purge else 'nothing else waits'}", err=True)
+
+
+def _waiting(stream: SpooledStream, sent: bool) -> str:
+    end = "in progress" if stream.end is None else stream.end.status
+    fate = "are sent when `innerear bridge serve` starts" if sent else "are too old to be sent by themselves"
+    return (
+        f"run {stream.header.run_id} ({stream.header.source}), {end}: {stream.n_volumes} volumes, "
+        f"{stream.n_bytes / 1e6:.1f} MB; {stream.unacknowledged} messages {fate}"
+    )
 
 
 class _Bar:

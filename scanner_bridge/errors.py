@@ -8,8 +8,11 @@ BridgeError
 │   ├── ProtocolError    a peer on the network sent what its protocol does not allow
 │   └── PeerGone         a peer on the network left, or fell silent, in the middle of something
 ├── WireError            bytes that are not a message of ours
-│   └── ChecksumError    the frame is whole but its bytes changed on the way
+│   ├── ChecksumError    the frame is whole but its bytes changed on the way
+│   └── VersionError     the other side is one of ours, of another version
+├── SpoolError           the bridge's own disk cannot take or give back a message
 └── TransportError       the other side cannot be reached, or the port is taken
+    └── RefusedError     the other side wants messages that are not held any more
 
 Every message says what, which one, got, wanted, and what to do.
 """
@@ -61,5 +64,17 @@ class ChecksumError(WireError):
     """The frame is whole, but its bytes changed on the way."""
 
 
+class VersionError(WireError):
+    """The other side is one of ours, of another version."""
+
+
+class SpoolError(BridgeError):
+    """The bridge's own disk cannot take or give back a message."""
+
+
 class TransportError(BridgeError):
     """The other side cannot be reached, or the port is taken."""
+
+
+class RefusedError(TransportError):
+    """The other side wants messages that are not held any more."""

@@ -1,14 +1,16 @@
 """One run from a source to the live program: header, volumes in time, end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
+from scanner_bridge.client import BridgeClient
 from scanner_bridge.errors import BridgeError
 from scanner_bridge.keys import ClientKeys
+from scanner_bridge.ports import VolumeSource
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.pacing import paced
 from scanner_bridge.sources.settings import SourceSettings
-from scanner_bridge.transport import BridgeClient
+from scanner_bridge.spool_stream import SpooledStream
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
 from scanner_bridge.waiting import Stop, StopRequested
 
@@ -21,6 +23,7 @@ def serve(
     speed: float | None = 1.0,
     *,
     keys: ClientKeys | None = None,
+    spool: Path | None = None,
     flush_s: float = 60.0,
     stop: Stop | None = None,
     on_header: Callable[[RunHeader], None] = lambda header: None,
@@ -38,6 +41,8 @@ def serve(
         1 is the scanner's own speed; None hands volumes over as they come.
     keys : ClientKeys, optional
         Encrypt, and prove who we are.
+    spool : Path, optional
+        Folder for what waits; None takes `scanner_bridge.spool.default_folder`.
     flush_s : float
         How long to wait at the end until everything is stored there.
     stop : Stop, optional
@@ -57,47 +62,46 @@ def serve(
         during the run has to say is in the end's `reason`.
     """
     stop = stop or Stop()
-    volumes = open_source(settings, sleep=stop.sleep)
+    with BridgeClient(
+        endpoint, keys=keys, spool=spool
+    ) as client:  # before the source: what was left goes out meanwhile
+        volumes = open_source(settings, sleep=stop.sleep)
+        try:
+            run = paced(volumes, speed, sleep=stop.sleep)
+            client.send(run.header, cancelled=stop.requested)
+            on_header(run.header)
+            failure = _hand_over(run, client, stop, on_volume)
+        except StopRequested as error:
+            raise BridgeError(f"{error} before the first volume came") from error
+        finally:
+            volumes.close()
+        assert client.run is not None  # its header was sent
+        end = _end_of(client.run, failure)
+        client.send(end, cancelled=stop.requested)
+        if stop.requested():
+            client.flush(_LAST_WORDS_S)
+        else:
+            client.flush(flush_s, cancelled=stop.requested)
+        return end
+
+
+def _hand_over(run: VolumeSource, client: BridgeClient, stop: Stop, on_volume: Callable[[Volume], None]) -> str:
+    """Send every volume of a run; returns why it ended early, or nothing."""
     try:
-        run = paced(volumes, speed, sleep=stop.sleep)
-        header = run.header
-        with BridgeClient(endpoint, keys=keys) as client:
-            client.send(header, cancelled=stop.requested)
-            on_header(header)
-            sent, failure = _Sent(), ""
-            try:
-                for volume in run:
-                    stop.sleep(0)
-                    client.send(volume, cancelled=stop.requested)
-                    sent = _Sent(sent.n_volumes + 1, volume.index)
-                    on_volume(volume)
-            except (BridgeError, StopRequested) as error:
-                failure = str(error)
-            end = _end_of(header, sent, failure)
-            client.send(end, cancelled=stop.requested)
-            if stop.requested():
-                client.flush(_LAST_WORDS_S)
-            else:
-                client.flush(flush_s, cancelled=stop.requested)
-            return end
-    except StopRequested as error:
-        raise BridgeError(f"{error} before the first volume came") from error
-    finally:
-        volumes.close()
+        for volume in run:
+            stop.sleep(0)
+            client.send(volume, cancelled=stop.requested)
+            on_volume(volume)
+    except (BridgeError, StopRequested) as error:
+        return str(error)
+    return ""
 
 
-@dataclass(frozen=True)
-class _Sent:
-    n_volumes: int = 0
-    last_index: int = -1
-
-
-def _end_of(header: RunHeader, sent: _Sent, failure: str) -> RunEnd:
-    announced = header.n_volumes
+def _end_of(sent: SpooledStream, failure: str) -> RunEnd:
+    run_id, announced, n_lost = sent.header.run_id, sent.header.n_volumes, sent.last_index + 1 - sent.n_volumes
     if failure:
-        return RunEnd(header.run_id, sent.n_volumes, "aborted", failure)
+        return RunEnd(run_id, sent.n_volumes, "aborted", failure)
     if announced is not None and sent.last_index + 1 < announced:
         reason = f"the run ended after volume {sent.last_index + 1} of {announced}"
-        return RunEnd(header.run_id, sent.n_volumes, "aborted", reason)
-    n_lost = sent.last_index + 1 - sent.n_volumes
-    return RunEnd(header.run_id, sent.n_volumes, "complete", f"{n_lost} volumes never came" if n_lost else "")
+        return RunEnd(run_id, sent.n_volumes, "aborted", reason)
+    return RunEnd(run_id, sent.n_volumes, "complete", f"{n_lost} volumes never came" if n_lost > 0 else "")

@@ -1,6 +1,8 @@
 """A receiving program for the tests to kill: stores every blob with fsync, then acknowledges it.
 
-python tests/bridge_receiver.py ENDPOINT LOGFILE
+python tests/bridge_receiver.py ENDPOINT LOGFILE [KEY BRIDGE_KEY]
+
+Says "ready" once it listens.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
-from scanner_bridge.transport import VolumeServer
+from scanner_bridge.keys import ServerKeys, load_server_keys
+from scanner_bridge.server import VolumeServer
 
 RECORD = struct.Struct("<I32s")
 
@@ -29,8 +32,9 @@ def read_log(path: Path) -> list[tuple[str, bytes]]:
     return records
 
 
-async def receive(endpoint: str, log: BinaryIO, stored: dict[str, int]) -> None:
-    async with VolumeServer(endpoint, stored=stored) as server:
+async def receive(endpoint: str, log: BinaryIO, stored: dict[str, int], keys: ServerKeys | None) -> None:
+    async with VolumeServer(endpoint, stored=stored, keys=keys) as server:
+        print("ready", flush=True)
         while True:
             received = await server.receive()
             log.write(RECORD.pack(len(received.blob), received.nonce.encode()) + received.blob)
@@ -39,12 +43,13 @@ async def receive(endpoint: str, log: BinaryIO, stored: dict[str, int]) -> None:
             await server.acknowledge(received)
 
 
-def main(endpoint: str, path: Path) -> None:
+def main(endpoint: str, path: Path, *key_files: str) -> None:
+    keys = load_server_keys(Path(key_files[0]), [Path(key_files[1])]) if key_files else None
     records = read_log(path)
     with open(path, "ab") as log:
         log.truncate(sum(RECORD.size + len(blob) for _, blob in records))
-        asyncio.run(receive(endpoint, log, Counter(nonce for nonce, _ in records)))
+        asyncio.run(receive(endpoint, log, Counter(nonce for nonce, _ in records), keys))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -10,6 +10,12 @@ from tests.scanner_room import N_VOLUMES, Operator, Room
 from tests.test_bus import BrokerProcess
 
 
+@pytest.fixture(autouse=True)
+def own_spools(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bridges of one test never find what those of another left behind."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture(scope="session")
 def room_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("world"), N_VOLUMES)

@@ -18,7 +18,7 @@ from realtime.session.journal import scan_journal
 from realtime.session.kept import read_parts
 from realtime.session.record import Document, read_documents
 from realtime.session.replay import replay_session
-from scanner_bridge.transport import BridgeClient
+from scanner_bridge.client import BridgeClient
 from scanner_bridge.volume import Message, RunEnd
 from tests import builders
 from tests.loopback import free_endpoint

@@ -7,19 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scanner_bridge.delivery import (
-    MAX_PATIENCE_S,
-    MAX_REQUESTS,
-    Accept,
-    Answer,
-    Envelope,
-    Kind,
-    Outgoing,
-    Receiver,
-    Rejected,
-    Sender,
-)
-from scanner_bridge.errors import TransportError, WireError
+from scanner_bridge.envelope import ENVELOPE_VERSION, Envelope, Kind, Stamps
+from scanner_bridge.errors import RefusedError, TransportError, VersionError, WireError
+from scanner_bridge.outbox import Outgoing
+from scanner_bridge.receiver import MAX_REQUESTS, Accept, Answer, Receiver, Rejected
+from scanner_bridge.sender import MAX_PATIENCE_S, Held, Sender
 from scanner_bridge.volume import RunEnd
 from scanner_bridge.wire import encode
 
@@ -35,6 +27,26 @@ def data(seq: int, first_seq: int = 0, nonce: bytes = NONCE) -> Envelope:
     return Envelope(Kind.DATA, nonce, seq, first_seq)
 
 
+class Bridge:
+    """A sender and the messages it sends, as a spool holds them over any number of its lives."""
+
+    def __init__(self, nonce: bytes = NONCE, window: int = 32) -> None:
+        self.messages: list[list[bytes]] = []
+        self._window = window
+        self.sender = Sender(nonce, window=window, timeout_s=1.0)
+
+    def submit(self, *messages: list[bytes]) -> None:
+        self.messages += messages
+        self.sender.hold(len(self.messages))
+
+    def to_send(self, now_s: float) -> list[Outgoing]:
+        return [Outgoing(envelope, self.messages[envelope.seq]) for envelope in self.sender.to_send(now_s)]
+
+    def die_and_start_again(self, knows_acknowledged: bool) -> None:
+        before = self.sender.acknowledged if knows_acknowledged else 0
+        self.sender = Sender(self.sender.nonce, Held(0, before, len(self.messages)), window=self._window, timeout_s=1.0)
+
+
 def damaged(frames: Sequence[bytes]) -> list[bytes]:
     return [frames[0][:-1] + bytes([frames[0][-1] ^ 1]), frames[1]]
 
@@ -45,8 +57,7 @@ class AnySchedule(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
-        self.senders = [Sender(nonce, window=4, timeout_s=1.0) for nonce in (NONCE, OTHER)]
-        self.submitted: list[list[bytes]] = [[], []]
+        self.bridges = [Bridge(nonce, window=4) for nonce in (NONCE, OTHER)]
         self.to_receiver: list[Outgoing] = []
         self.to_senders: list[Envelope] = []
         self.receiver = Receiver()
@@ -63,20 +74,21 @@ class AnySchedule(RuleBasedStateMachine):
         else:
             self.handed_out.append(verdict)
 
-    @precondition(lambda self: not all(sender.full for sender in self.senders))
     @rule(which=st.integers(0, 1))
     def submit(self, which: int) -> None:
-        which = which if not self.senders[which].full else 1 - which
-        seq = self.senders[which].submit(message(len(self.submitted[which])))
-        assert seq == len(self.submitted[which])
-        self.submitted[which].append(message(seq)[0])
-        self.to_receiver += self.senders[which].to_send(self.now_s)
+        bridge = self.bridges[which]
+        bridge.submit(message(len(bridge.messages)))
+        self.to_receiver += bridge.to_send(self.now_s)
 
     @rule(wait_s=st.sampled_from([0.0, 0.4, 1.0]))
     def send_what_is_due(self, wait_s: float) -> None:
         self.now_s += wait_s
-        for sender in self.senders:
-            self.to_receiver += sender.to_send(self.now_s)
+        for bridge in self.bridges:
+            self.to_receiver += bridge.to_send(self.now_s)
+
+    @rule(which=st.integers(0, 1), knows_acknowledged=st.booleans())
+    def bridge_crashes(self, which: int, knows_acknowledged: bool) -> None:
+        self.bridges[which].die_and_start_again(knows_acknowledged)
 
     @precondition(lambda self: self.to_receiver)
     @rule(draw=st.data(), fate=st.sampled_from(["arrives", "arrives twice", "arrives again later", "lost", "damaged"]))
@@ -96,8 +108,8 @@ class AnySchedule(RuleBasedStateMachine):
         if fate == "arrives twice":
             self.to_senders.append(answer)
         if fate != "lost":
-            for sender in self.senders:
-                sender.on_answer(answer, self.now_s)
+            for bridge in self.bridges:
+                bridge.sender.on_answer(answer, self.now_s)
 
     @precondition(lambda self: self.handed_out)
     @rule()
@@ -120,32 +132,32 @@ class AnySchedule(RuleBasedStateMachine):
     @rule()
     def socket_breaks_and_connects_again(self) -> None:
         self.to_receiver = []
-        for sender in self.senders:
-            sender.send_again()
+        for bridge in self.bridges:
+            bridge.sender.send_again()
 
     def stored(self, nonce: bytes) -> list[Accept | Rejected]:
         return [verdict for verdict in self.log if verdict.nonce == nonce]
 
     @invariant()
     def the_log_is_a_prefix_of_what_was_submitted(self) -> None:
-        for sender, submitted in zip(self.senders, self.submitted, strict=True):
-            stored = self.stored(sender.nonce)
+        for bridge in self.bridges:
+            stored = self.stored(bridge.sender.nonce)
             assert [verdict.seq for verdict in stored] == list(range(len(stored)))
             for verdict in stored:
-                whole = submitted[verdict.seq]
-                wanted = whole if isinstance(verdict, Accept) else damaged([whole, b""])[0]
+                whole = bridge.messages[verdict.seq]
+                wanted = whole[0] if isinstance(verdict, Accept) else damaged(whole)[0]
                 assert verdict.frames[0] == wanted
 
     @invariant()
     def nothing_acknowledged_is_missing_from_the_log(self) -> None:
-        for sender, submitted in zip(self.senders, self.submitted, strict=True):
-            assert len(submitted) - sender.unacknowledged <= len(self.stored(sender.nonce))
+        for bridge in self.bridges:
+            assert bridge.sender.acknowledged <= len(self.stored(bridge.sender.nonce))
 
     def teardown(self) -> None:
         for _ in range(50):
             self.now_s += MAX_PATIENCE_S
-            for sender in self.senders:
-                self.to_receiver += sender.to_send(self.now_s)
+            for bridge in self.bridges:
+                self.to_receiver += bridge.to_send(self.now_s)
             while self.to_receiver or self.handed_out or self.to_senders:
                 if self.to_receiver:
                     outgoing = self.to_receiver.pop(0)
@@ -154,58 +166,75 @@ class AnySchedule(RuleBasedStateMachine):
                     self.store_and_acknowledge()
                 if self.to_senders:
                     answer = self.to_senders.pop(0)
-                    for sender in self.senders:
-                        sender.on_answer(answer, self.now_s)
-        assert [sender.unacknowledged for sender in self.senders] == [0, 0]
+                    for bridge in self.bridges:
+                        bridge.sender.on_answer(answer, self.now_s)
+        assert [bridge.sender.unacknowledged for bridge in self.bridges] == [0, 0]
         self.the_log_is_a_prefix_of_what_was_submitted()
-        for sender, submitted in zip(self.senders, self.submitted, strict=True):
-            assert len(self.stored(sender.nonce)) == len(submitted)
+        for bridge in self.bridges:
+            assert len(self.stored(bridge.sender.nonce)) == len(bridge.messages)
 
 
 TestAnySchedule = AnySchedule.TestCase
 TestAnySchedule.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
-def test_the_window_limits_what_is_unacknowledged() -> None:
-    sender = Sender(NONCE, window=2)
-    assert [sender.submit(message(0)), sender.submit(message(1))] == [0, 1]
-    assert sender.full
-    with pytest.raises(TransportError, match="2 messages wait"):
-        sender.submit(message(2))
-    sender.on_answer(Envelope(Kind.ACK, NONCE, 1), 10.0)
-    assert not sender.full
-    assert sender.submit(message(2)) == 2
+def seqs(envelopes: list[Envelope]) -> list[int]:
+    return [envelope.seq for envelope in envelopes]
+
+
+def test_the_window_limits_what_is_on_its_way_and_not_what_is_held() -> None:
+    sender = Sender(NONCE, Held(0, 0, 5), window=2)
+    assert seqs(sender.to_send(0.0)) == [0, 1]
+    assert sender.unacknowledged == 5
+    sender.on_answer(Envelope(Kind.ACK, NONCE, 1), 0.1)
+    assert seqs(sender.to_send(0.1)) == [2]
 
 
 def test_a_message_is_sent_once_until_its_timeout_and_at_once_on_request() -> None:
     sender = Sender(NONCE, timeout_s=1.0)
     assert sender.next_due_s() is None
-    for number in range(3):
-        sender.submit(message(number))
+    sender.hold(3)
     assert sender.next_due_s() == float("-inf")
-    assert [outgoing.envelope.seq for outgoing in sender.to_send(10.0)] == [0, 1, 2]
+    assert seqs(sender.to_send(10.0)) == [0, 1, 2]
     assert sender.to_send(10.9) == []
     assert sender.next_due_s() == 11.0
     sender.on_answer(Envelope(Kind.RESEND, NONCE, 1), 10.0)
-    assert [outgoing.envelope.seq for outgoing in sender.to_send(10.9)] == [1, 2]
-    assert [outgoing.envelope.seq for outgoing in sender.to_send(11.0)] == [0]
+    assert seqs(sender.to_send(10.9)) == [1, 2]
+    assert seqs(sender.to_send(11.0)) == [0]
 
 
 def test_a_slow_link_is_not_filled_with_repetitions() -> None:
-    sender, now_s, n_sent, busy_until_s = Sender(NONCE, timeout_s=1.0), 0.0, 0, 0.0
+    sender, now_s, n_sent, busy_until_s = Sender(NONCE, Held(0, 0, 30), timeout_s=1.0), 0.0, 0, 0.0
     on_the_link: list[tuple[float, int]] = []
-    for number in range(30):
-        sender.submit(message(number))
     while sender.unacknowledged:
-        for outgoing in sender.to_send(now_s):  # a link that takes 2.4 s per message, one after the other
+        for envelope in sender.to_send(now_s):  # a link that takes 2.4 s per message, one after the other
             n_sent += 1
             busy_until_s = max(now_s, busy_until_s) + 2.4
-            on_the_link.append((busy_until_s, outgoing.envelope.seq))
+            on_the_link.append((busy_until_s, envelope.seq))
         now_s += 0.1
         while on_the_link and on_the_link[0][0] <= now_s:
             sender.on_answer(Envelope(Kind.ACK, NONCE, on_the_link.pop(0)[1] + 1), now_s)
     assert n_sent < 6 * 30
     assert now_s < 6 * 30 * 2.4
+
+
+def test_a_sender_that_starts_again_goes_on_where_the_receiver_is() -> None:
+    sender, receiver = Sender(NONCE, Held(0, 2, 9)), Receiver({NONCE: 5})  # the last acknowledgements were lost
+    for envelope in sender.to_send(0.0)[:1]:
+        verdict = receiver.on_data(envelope, message(envelope.seq))
+        assert isinstance(verdict, Answer)
+        assert verdict.envelope == Envelope(Kind.ACK, NONCE, 5)
+        sender.on_answer(verdict.envelope, 0.1)
+    assert sender.unacknowledged == 4
+
+
+def test_a_receiver_that_lost_its_record_is_sent_everything_that_is_held() -> None:
+    sender, receiver = Sender(NONCE, Held(0, 5, 8)), Receiver()
+    verdict = receiver.on_data(sender.to_send(0.0)[0], message(5))
+    assert isinstance(verdict, Answer)
+    assert verdict.envelope == Envelope(Kind.RESEND, NONCE, 0)
+    sender.on_answer(verdict.envelope, 0.1)
+    assert seqs(sender.to_send(0.1)) == list(range(8))
 
 
 def test_a_hole_is_asked_for_once() -> None:
@@ -246,15 +275,11 @@ def test_acknowledging_out_of_order_is_refused(seqs: list[int]) -> None:
         receiver.acknowledge(NONCE, seqs[-1])
 
 
-def test_a_receiver_without_its_record_refuses_and_the_sender_says_so() -> None:
-    sender = Sender(NONCE)
-    for number in range(2):
-        sender.submit(message(number))
-    sender.on_answer(Envelope(Kind.ACK, NONCE, 1), 10.0)
-    (outgoing,) = sender.to_send(0.0)
-    verdict = Receiver().on_data(outgoing.envelope, outgoing.frames)
+def test_a_receiver_without_its_record_refuses_what_is_not_held_any_more_and_the_sender_says_so() -> None:
+    sender = Sender(NONCE, Held(1, 1, 2))
+    verdict = Receiver().on_data(sender.to_send(0.0)[0], message(1))
     assert verdict == Answer(Envelope(Kind.REFUSE, NONCE, 0))
-    with pytest.raises(TransportError, match="without its record"):
+    with pytest.raises(RefusedError, match="without its record"):
         sender.on_answer(Envelope(Kind.REFUSE, NONCE, 0), 10.0)
 
 
@@ -264,8 +289,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_an_error() -> None:
 
 
 def test_answers_to_another_stream_change_nothing() -> None:
-    sender = Sender(NONCE)
-    sender.submit(message(0))
+    sender = Sender(NONCE, Held(0, 0, 1))
     sender.on_answer(Envelope(Kind.ACK, OTHER, 1), 10.0)
     assert sender.unacknowledged == 1
 
@@ -292,6 +316,20 @@ def test_an_envelope_cut_or_changed_anywhere_is_refused() -> None:
         changed[bit // 8] ^= 1 << (bit % 8)
         with pytest.raises(WireError):
             Envelope.from_bytes(bytes(changed))
+
+
+def test_a_peer_of_another_version_is_told_apart_from_a_stranger() -> None:
+    whole = data(5).to_bytes()
+    with pytest.raises(VersionError, match=f"speaks version 1 .* this one {ENVELOPE_VERSION}: run the same release"):
+        Envelope.from_bytes(whole[:3] + b"1" + whole[4:])
+
+
+@given(st.floats(), st.floats(), st.floats())
+def test_time_stamps_survive_the_round_trip(origin_s: float, receive_s: float, transmit_s: float) -> None:
+    stamps = Stamps(origin_s, receive_s, transmit_s)
+    assert Stamps.from_bytes(stamps.to_bytes()).to_bytes() == stamps.to_bytes()
+    with pytest.raises(WireError):
+        Stamps.from_bytes(stamps.to_bytes()[:-1])
 
 
 @given(st.binary(max_size=60))

@@ -81,7 +81,7 @@ def test_a_bridge_that_was_killed_and_begins_anew_goes_on_with_the_same_run(room
     assert room.steps() == room.undisturbed(N_VOLUMES)
     summary = room.summary()
     assert (summary["gaps"], summary["rejected"], summary["status"]) == (0, 0, "complete")
-    assert summary["duplicates"] > 0
+    assert summary["duplicates"] == 0  # the bridge knows from its spool what it gave before
     assert summary["latency_ms"]["volume_to_decision"]["n"] == N_VOLUMES  # a repeated volume is no decision
     room.verify()
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import zmq
 
-from scanner_bridge.delivery import Envelope, Kind
+from scanner_bridge.envelope import Envelope, Kind
 from scanner_bridge.volume import WIRE_DTYPES, RunEnd
 from scanner_bridge.wire import encode
 from tests import builders

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from realtime.errors import JournalError
 from realtime.session.journal import Journal, JournalRecord, Kind, scan_journal
 
-PAYLOADS = [b"first", b"", b"third record, a little longer", b"the fourth names IEJ1, as every frame does"]
+PAYLOADS = [b"first", b"", b"third record, a little longer", b"the fourth names IEJ2, as every frame does"]
 
 
 def written(path: Path, payloads: list[bytes]) -> Path:

@@ -1,32 +1,26 @@
 """The journal: everything a live session received, on disk before it is acknowledged or decoded.
 
-An append-only file of framed records::
-
-    magic "IEJ1" | kind u8 | reserved 3 | number u64 | length u32 | crc32c u32 | payload
-
-little-endian; the CRC covers the frame's fields and the payload. Space for the whole run is
+An append-only file of framed records (`scanner_bridge.framing`). Space for the whole run is
 reserved before its first volume, so that a full disk is refused before the scan, and what lies
 behind the last record is zeros. Every append ends with fdatasync: what was acknowledged
 survives SIGKILL. HDF5 was unreadable after 15 of 15 kills; this format after none.
+
+The last letter of the magic is the format's version. What a record means may change with it, so
+that a journal of another version is refused: replaying it would decide otherwise without a word.
 """
 
 import errno
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-import google_crc32c
-
 from realtime.errors import JournalError
+from scanner_bridge.framing import frame, record_at, records_from, whole_record_behind
 
-MAGIC = b"IEJ1"
-_FRAME = struct.Struct("<4sB3xQI")
-_CRC = struct.Struct("<I")
-_OVERHEAD = _FRAME.size + _CRC.size
-MAX_PAYLOAD = 128 * 1024 * 1024
+MAGIC = b"IEJ2"
+_FAMILY = MAGIC[:-1]
 
 
 class Kind(IntEnum):
@@ -95,44 +89,19 @@ def scan_journal(path: Path) -> JournalScan:
         raise JournalError(f"journal {path} cannot be read ({exc.strerror}); check the session folder") from exc
     records: list[JournalRecord] = []
     end = 0
-    while (record := _record_at(raw, end, len(records))) is not None:
-        records.append(record)
-        end += _OVERHEAD + len(record.payload)
+    for found in records_from(raw, 0, MAGIC):
+        if found.number != len(records) or found.kind not in Kind.__members__.values():
+            break
+        records.append(JournalRecord(found.number, Kind(found.kind), found.payload))
+        end = found.end
     rest = raw[end:].rstrip(b"\0")
-    if rest and _later_record(raw, end, len(records)):
+    if not records and rest.startswith(_FAMILY) and record_at(raw, 0, rest[:len(MAGIC)]) and not rest.startswith(MAGIC):
+        raise JournalError(f"journal {path} is of format {rest[3:4].decode('ascii', 'replace')}, this program reads "
+                           f"format {MAGIC[3:].decode()}: use the release of Innerear that recorded it")
+    if rest and whole_record_behind(raw, end, MAGIC, len(records)):
         raise JournalError(f"journal {path}: record {len(records)} at byte {end} is damaged though whole records "
                            "follow it; the disk changed what was written. Keep the file and restore a copy")
     return JournalScan(tuple(records), end, len(rest))
-
-
-def _record_at(raw: bytes, offset: int, number: int) -> JournalRecord | None:
-    if offset + _OVERHEAD > len(raw):
-        return None
-    magic, kind, got_number, length = _FRAME.unpack_from(raw, offset)
-    start = offset + _OVERHEAD
-    if magic != MAGIC or got_number != number or length > MAX_PAYLOAD or start + length > len(raw):
-        return None
-    payload = raw[start:start + length]
-    (crc,) = _CRC.unpack_from(raw, offset + _FRAME.size)
-    if crc != _crc(raw[offset:offset + _FRAME.size], payload) or kind not in Kind.__members__.values():
-        return None
-    return JournalRecord(got_number, Kind(kind), payload)
-
-
-def _later_record(raw: bytes, offset: int, number: int) -> bool:
-    """Whether a whole record with a higher number lies anywhere behind `offset`."""
-    at = raw.find(MAGIC, offset + 1)
-    while at >= 0:
-        if at + _OVERHEAD <= len(raw):
-            later = _FRAME.unpack_from(raw, at)[2]
-            if later >= number and _record_at(raw, at, later) is not None:
-                return True
-        at = raw.find(MAGIC, at + 1)
-    return False
-
-
-def _crc(frame: bytes, payload: bytes) -> int:
-    return int(google_crc32c.extend(google_crc32c.value(frame), payload))
 
 
 class Journal:
@@ -177,16 +146,15 @@ class Journal:
         JournalError
             The disk refused. Nothing was recorded: the caller must not acknowledge.
         """
-        frame = _FRAME.pack(MAGIC, kind, self._next, len(payload))
-        parts = [frame, _CRC.pack(_crc(frame, payload)), payload]
+        record = frame(MAGIC, kind, self._next, payload)
         try:
-            self._write_all(b"".join(parts))
+            self._write_all(record)
             os.fdatasync(self._fd)
         except OSError as exc:
             raise JournalError(f"journal {self.path} cannot be written ({exc.strerror}); nothing is acknowledged "
                                "until it can: free space on that disk") from exc
         number, self._next = self._next, self._next + 1
-        self._end += sum(len(part) for part in parts)
+        self._end += len(record)
         return number
 
     def _write_all(self, data: bytes) -> None:

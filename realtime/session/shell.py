@@ -23,7 +23,7 @@ from realtime.session.entries import EventEntry, MessageEntry
 from realtime.session.fold import Outcome, Perceived, SessionFold
 from realtime.session.journal import Journal, JournalRecord, Kind
 from realtime.session.record import DocumentLog
-from scanner_bridge.transport import Received, VolumeServer
+from scanner_bridge.server import Received, VolumeServer
 from scanner_bridge.volume import RunHeader
 
 logger = logging.getLogger(__name__)

@@ -1,126 +1,38 @@
-"""The ZeroMQ sockets under `delivery`: the bridge connects and sends, the live program binds and stores.
-
-`BridgeClient` is synchronous, with one thread (`link`) that owns the socket; `VolumeServer` lives in
-an asyncio loop. Between them travel three frames: envelope, header, voxels.
-"""
+"""The live program's end: receives every stream in order, and acknowledges what its caller has stored."""
 
 import asyncio
 import contextlib
 import logging
-import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
+from zmq.utils.monitor import parse_monitor_message
 
-from scanner_bridge.delivery import NONCE_BYTES, Accept, Answer, Envelope, Kind, Receiver, Rejected, Sender
-from scanner_bridge.errors import TransportError, WireError
-from scanner_bridge.keys import ClientKeys, ServerKeys
-from scanner_bridge.link import Link
+from scanner_bridge.clock_offset import ClockOffset
+from scanner_bridge.envelope import Envelope, Kind, Stamps
+from scanner_bridge.errors import TransportError, VersionError, WireError
+from scanner_bridge.keys import ServerKeys
+from scanner_bridge.peers import LinkStatus, Peers
+from scanner_bridge.receiver import Accept, Answer, Receiver, Rejected
 from scanner_bridge.sockets import SOCKET_OPTIONS, configure, is_this_host
 from scanner_bridge.volume import Message
-from scanner_bridge.wire import MAX_PACKED_FRAMES, encode, pack
+from scanner_bridge.wire import MAX_PACKED_FRAMES, pack
 
 logger = logging.getLogger(__name__)
 
 _ZAP_DOMAIN = "scanner_bridge"
-
-
-class BridgeClient:
-    """Sends messages to the live program; each is held until it was stored there.
-
-    Parameters
-    ----------
-    endpoint : str
-        Where the live program listens, like ``tcp://192.168.2.5:5555``.
-    keys : ClientKeys, optional
-        Encrypt, and prove who we are.
-    window : int
-        How many messages may be unacknowledged before `send` waits.
-    timeout_s : float
-        First wait before a message is sent again.
-    """
-
-    def __init__(
-        self, endpoint: str, *, keys: ClientKeys | None = None, window: int = 32, timeout_s: float = 1.0
-    ) -> None:
-        self.endpoint = endpoint
-        self._sender = Sender(secrets.token_bytes(NONCE_BYTES), window=window, timeout_s=timeout_s)
-        self._link = Link(endpoint, self._sender, keys)
-
-    def send(self, message: Message, *, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Hand a message over for delivery; waits only while the window is full.
-
-        Parameters
-        ----------
-        message : RunHeader, Volume or RunEnd
-            What to send.
-        cancelled : callable
-            Asked every 100 ms while waiting; true gives up with TransportError.
-
-        Raises
-        ------
-        WireError
-            The message cannot cross the wire.
-        TransportError
-            The live program refused this stream, the client is closed, or the wait was cancelled.
-        """
-        frames = encode(message)
-        with self._link.changed:
-            while self._sender.full and not self._link.stopped:
-                if cancelled():
-                    raise TransportError(self._stalled("the wait was cancelled"))
-                self._link.changed.wait(0.1)
-            self._raise_when_stopped()
-            self._sender.submit(frames)
-            self._link.wake()
-
-    def flush(self, timeout_s: float, *, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Wait until everything is stored on the other side; TransportError when that takes longer or is cancelled."""
-        until_s = time.monotonic() + timeout_s
-        with self._link.changed:
-            while self._sender.unacknowledged and not self._link.stopped:
-                remaining_s = until_s - time.monotonic()
-                if remaining_s <= 0:
-                    raise TransportError(self._stalled(f"waited {timeout_s:g} s"))
-                if cancelled():
-                    raise TransportError(self._stalled("the wait was cancelled"))
-                self._link.changed.wait(min(0.1, remaining_s))
-            self._raise_when_stopped()
-
-    @property
-    def unacknowledged(self) -> int:
-        """How many messages the live program has not said it stored."""
-        with self._link.changed:
-            return self._sender.unacknowledged
-
-    def close(self) -> None:
-        """Stop at once; what was not acknowledged is dropped (call `flush` first). May be called twice."""
-        self._link.close()
-
-    def __enter__(self) -> "BridgeClient":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _raise_when_stopped(self) -> None:
-        if self._link.failure is not None:
-            raise TransportError(str(self._link.failure)) from self._link.failure
-        if self._link.stopped:
-            raise TransportError(f"the connection to {self.endpoint} was closed: open a new one to send more")
-
-    def _stalled(self, wait: str) -> str:
-        return (
-            f"{self._sender.unacknowledged} messages are not stored by the live program at {self.endpoint} ({wait}; "
-            f"{self._link.state}): start it there, or check the address and the network"
-        )
+_REFUSALS = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "wrong key",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshake broken off",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "no bridge, or one without keys",
+}
+_OTHER_VERSION = "bridge of another version"
+_NOT_OURS = "message that is not ours"
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +53,8 @@ class Received:
         Number of the message in that stream, from 0.
     received_s : float
         Monotonic time of this host at which it was taken from the socket.
+    clock : ClockOffset or None
+        How far the bridge's monotonic clock lies from this host's; None while it is not known.
     """
 
     message: Message | None
@@ -149,6 +63,7 @@ class Received:
     nonce: str
     seq: int
     received_s: float
+    clock: ClockOffset | None = None
 
 
 class VolumeServer:
@@ -177,8 +92,9 @@ class VolumeServer:
         self.endpoint = endpoint
         self._keys = keys
         self._receiver = Receiver({bytes.fromhex(nonce): count for nonce, count in (stored or {}).items()})
+        self._peers = Peers()
         self._route: dict[bytes, bytes] = {}
-        self._open = contextlib.ExitStack()
+        self._open = contextlib.AsyncExitStack()
         self._router: zmq.asyncio.Socket | None = None
 
     async def __aenter__(self) -> "VolumeServer":
@@ -190,13 +106,17 @@ class VolumeServer:
             configure(router, SOCKET_OPTIONS, self._keys.own if self._keys else None)
             if self._keys is not None:
                 self._guard(context, router, self._keys)
+            monitor = router.get_monitor_socket(sum(_REFUSALS))
             router.bind(self.endpoint)
         except (zmq.ZMQError, ValueError) as error:
-            self._open.close()
+            await self._open.aclose()
             raise TransportError(
                 f"cannot listen on {self.endpoint!r}: {error}; stop the program that holds it "
                 "(`ss -ltnp` names it) or choose another port"
             ) from error
+        self._open.callback(router.disable_monitor)
+        watching = asyncio.create_task(self._watch(monitor), name="volumes.watch")
+        self._open.push_async_callback(_cancelled, watching)
         self.endpoint = router.get_string(zmq.LAST_ENDPOINT)
         self._router = router
         return self
@@ -205,7 +125,7 @@ class VolumeServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._router = None
-        self._open.close()
+        await self._open.aclose()
 
     async def receive(self) -> Received:
         """The next message of any bridge, each stream in order; waits until there is one.
@@ -213,10 +133,9 @@ class VolumeServer:
         Several may be received before the first is acknowledged. Cancelling loses nothing: what was
         not returned was not acknowledged and comes again.
         """
-        router = self._listening()
         while True:
-            route, *frames = await router.recv_multipart()
-            received_s = time.monotonic()
+            route, *frames = await self._listening().recv_multipart()
+            received_s = self._now_s()
             received = await self._judge(route, frames, received_s)
             if received is not None:
                 return received
@@ -231,22 +150,41 @@ class VolumeServer:
             Not the oldest message received and not yet acknowledged.
         """
         nonce = bytes.fromhex(received.nonce)
-        await self._reply(nonce, self._receiver.acknowledge(nonce, received.seq))
+        answer = self._receiver.acknowledge(nonce, received.seq)
+        await self._reply(self._route[nonce], [answer.to_bytes()])
+
+    async def link_changes(self) -> AsyncIterator[LinkStatus]:
+        """The line as it is, and again whenever it has changed, at most twice a second."""
+        told = None
+        while True:
+            status = self._peers.status(self._now_s())
+            if status != told:
+                told = status
+                yield status
+            await asyncio.sleep(_LOOK_S)
 
     async def _judge(self, route: bytes, frames: list[bytes], received_s: float) -> Received | None:
         try:
             envelope = Envelope.from_bytes(frames[0] if frames else b"")
+            if envelope.kind is Kind.PING and len(frames) == 2:
+                await self._reply(route, self._peers.pong(route, envelope, Stamps.from_bytes(frames[1]), received_s))
+                return None
+        except VersionError as error:
+            self._ignore(_OTHER_VERSION, str(error))
+            await self._reply(route, [Envelope(Kind.PONG, bytes(16)).to_bytes()])  # whose version it can read
+            return None
         except WireError as error:
-            logger.warning("ignored %d frames: %s", len(frames), error)
+            self._ignore(_NOT_OURS, f"{len(frames)} frames: {error}")
             return None
         if envelope.kind is not Kind.DATA or len(frames) - 1 > MAX_PACKED_FRAMES:
-            logger.warning("ignored %d frames behind a %s envelope", len(frames), envelope.kind.name)
+            self._ignore(_NOT_OURS, f"{len(frames)} frames behind a {envelope.kind.name} envelope")
             return None
+        self._peers.heard(route, received_s)
         self._route[envelope.nonce] = route
         verdict = self._receiver.on_data(envelope, frames[1:])
         if isinstance(verdict, Answer):
             if verdict.envelope is not None:
-                await self._reply(envelope.nonce, verdict.envelope)
+                await self._reply(route, [verdict.envelope.to_bytes()])
             return None
         return Received(
             message=verdict.message if isinstance(verdict, Accept) else None,
@@ -255,12 +193,22 @@ class VolumeServer:
             nonce=verdict.nonce.hex(),
             seq=verdict.seq,
             received_s=received_s,
+            clock=self._peers.clock(route, received_s),
         )
 
-    async def _reply(self, nonce: bytes, answer: Envelope) -> None:
+    def _ignore(self, reason: str, what: str) -> None:
+        self._peers.refused(reason)
+        logger.debug("ignored %s", what)
+
+    async def _reply(self, route: bytes, frames: list[bytes]) -> None:
         """Send an answer if its bridge is there; a lost answer is made good by the next one."""
         with contextlib.suppress(zmq.Again):
-            await self._listening().send_multipart([self._route[nonce], answer.to_bytes()], zmq.NOBLOCK)
+            await self._listening().send_multipart([route, *frames], zmq.NOBLOCK)
+
+    async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
+        while True:
+            event = parse_monitor_message(await monitor.recv_multipart())["event"]
+            self._peers.refused(_REFUSALS[zmq.Event(event)])
 
     def _listening(self) -> zmq.asyncio.Socket:
         if self._router is None:
@@ -276,3 +224,13 @@ class VolumeServer:
         router.zap_domain = _ZAP_DOMAIN.encode()
         router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         router.curve_server = True
+
+    @staticmethod
+    def _now_s() -> float:
+        """The loop's monotonic clock."""
+        return asyncio.get_running_loop().time()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
