@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from offline_training.errors import DatasetError
 from realtime.bundle import Bundle, read_bundle
 from realtime.errors import BundleError
+from realtime.session.attempts import last_attempt, last_attempt_timing
 from realtime.session.folder import SessionFolder
 from realtime.session.record import Document, read_documents
 
@@ -134,7 +135,7 @@ def read_session(folder: Path) -> SessionView:
         No record in the folder, or one without a start.
     """
     files = SessionFolder(folder)
-    documents = list(read_documents(files.record))
+    documents = last_attempt(read_documents(files.record))
     start = next((document for document in documents if document["doc"] == "start"), None)
     if start is None:
         raise DatasetError(f"no session to report in {folder}: {files.record.name} is missing or has no start; give "
@@ -142,7 +143,7 @@ def read_session(folder: Path) -> SessionView:
     stop = next((document for document in documents if document["doc"] == "stop"), {})
     rows = [document for document in documents if document["doc"] == "step"]
     trials = tuple(_trial(trial) for trial in start.get("trials", ()))
-    timing, missing = list(read_documents(files.timing)), []
+    timing, missing = last_attempt_timing(read_documents(files.timing)), []
     summary = _json(files.summary)
     for name, there in ((files.summary.name, summary), (files.timing.name, timing), ("the end of the record", stop)):
         missing += [] if there else [name]

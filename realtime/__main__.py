@@ -38,12 +38,14 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figur
 def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: CatalogueOption = None,
          session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
          broker: BrokerOption = None, sink: SinkOption = None,
+         retry_wait: Annotated[float | None, typer.Option(help="Seconds to wait for another attempt at an aborted run; "
+                                                               "wins over the file.")] = None,
          quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
          json_file: JsonOption = None) -> None:
     """Run a live session until the scanner's run ends. Started again with the same session, it goes on."""
     logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(levelname)s %(message)s")
     with _one_sentence():
-        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
+        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink, retry_wait)
         from realtime.app import run_live  # noqa: PLC0415 - numba and onnxruntime, only when a session runs
 
         figures = asyncio.run(run_live(settings))
@@ -147,10 +149,11 @@ def _stream(path: Path, bundle: Path | None, catalogue: Path | None, session: Pa
 
 
 def _settings(config: Path | None, bundle: Path | None, catalogue: Path | None, session: Path | None,
-              events: Path | None, endpoint: str | None, broker: str | None, sink: str | None) -> LiveSettings:
+              events: Path | None, endpoint: str | None, broker: str | None, sink: str | None,
+              retry_wait_s: float | None = None) -> LiveSettings:
     overrides: dict[str, Any] = {
         "bundle": bundle, "catalogue": catalogue, "session": session, "events": events,
-        "bridge.endpoint": endpoint, "bus.broker": broker, "playback.sink": sink}
+        "bridge.endpoint": endpoint, "bus.broker": broker, "playback.sink": sink, "bridge.retry_wait_s": retry_wait_s}
     if config is not None:
         return load_settings(config, LiveSettings, overrides)
     return make_settings(LiveSettings, {}, overrides, "of the command line")

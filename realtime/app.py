@@ -16,7 +16,6 @@ from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError
-from realtime.messages import Cue
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
@@ -33,7 +32,9 @@ from realtime.session.kept import about_session, check_same, keep_copies, read_p
 from realtime.session.lock import held
 from realtime.session.record import Document, DocumentLog, Record, is_finished
 from realtime.session.shell import LiveSession, Wires
+from realtime.session.sounding import Sounding
 from realtime.session.summary import Figures, summarise
+from realtime.session.telling import Telling
 from scanner_bridge.keys import ServerKeys, load_server_keys
 from scanner_bridge.server import VolumeServer
 from scanner_bridge.sources.pacing import clock_id
@@ -180,26 +181,28 @@ async def run_live(settings: LiveSettings) -> Figures:
         player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
         server = await stack.enter_async_context(VolumeServer(
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
-        _go_on(player, last_sound(journal.recovered.records), last_cue)
-        wires = Wires(server, player, bus, journal, timing, clock_id())
+        telling = Telling(bus, timing, clock_id())
+        sounding = Sounding(player, telling)
+        _go_on(player, last_sound(journal.recovered.records))
+        if last_cue is not None:
+            sounding.sound_again(last_cue, len(fold.attempts))
+        wires = Wires(server, sounding, bus, journal, telling)
         before = Pauses.so_far()
-        session = LiveSession(fold, wires, settings.bridge.stale_after_volumes)
+        session = LiveSession(fold, wires, settings.bridge.stale_after_volumes, settings.bridge.retry_wait_s)
         try:
             await _run_until_signalled(session, settings.playback.tail_s)
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound, before.since())
-        session.publish_state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
+        telling.state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
         return figures
 
 
-def _go_on(player: LastingPlayer, sound: SoundState, cue: Cue | None) -> None:
-    """Put the player where the session's earlier life left it."""
+def _go_on(player: LastingPlayer, sound: SoundState) -> None:
+    """Set the player's levels as the session's earlier life left them."""
     player.mute(sound.muted)
     if sound.volume_db is not None and is_volume(sound.volume_db):
         player.set_volume(sound.volume_db)
-    if cue is not None:
-        player.play(cue)
 
 
 def warm_up(parts: Parts) -> None:

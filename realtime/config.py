@@ -35,18 +35,23 @@ class BridgeSettings:
         Folder with the public keys of the bridges that may connect.
     stale_after_volumes : int
         Silence of this many repetition times fades the music until volumes come again.
+    retry_wait_s : float
+        After a run that was aborted, how long the program waits for another attempt at it; 0 ends the session.
     """
 
     endpoint: str = "tcp://127.0.0.1:5577"
     server_key: Path | None = None
     client_keys: Path | None = None
     stale_after_volumes: int = 5
+    retry_wait_s: float = 600.0
 
     def __post_init__(self) -> None:
         if (self.server_key is None) != (self.client_keys is None):
             raise ConfigError("bridge.server_key and bridge.client_keys go together: give both, or neither")
         if self.stale_after_volumes < 1:
             raise ConfigError(f"bridge.stale_after_volumes is {self.stale_after_volumes}, wanted 1 or more")
+        if not 0.0 <= self.retry_wait_s <= 86400.0:
+            raise ConfigError(f"bridge.retry_wait_s is {self.retry_wait_s}, wanted 0 to 86400")
 
 
 @dataclass(frozen=True)

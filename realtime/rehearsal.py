@@ -77,7 +77,7 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
 def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
     events = ["--events", str(plan.events)] if plan.events else []
     return ["live", "--bundle", str(plan.bundle), "--catalogue", str(plan.catalogue), "--session", str(plan.session),
-            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--quiet", *events]
+            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--retry-wait", "0", "--quiet", *events]
 
 
 async def _show(bus: BusSettings, show: Show, armed: asyncio.Event) -> None:

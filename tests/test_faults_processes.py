@@ -4,12 +4,15 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from realtime.playback.recorder import read_played
 from realtime.session.folder import SessionFolder
+from scanner_bridge.client import BridgeClient
+from scanner_bridge.volume import RunEnd
 from tests.processes import command, finish, running, until
 from tests.scanner_room import N_VOLUMES, Operator, Room, Scanner, live, player_of
 from tests.test_bus import BrokerProcess
@@ -86,27 +89,89 @@ def test_a_bridge_that_was_killed_and_begins_anew_goes_on_with_the_same_run(room
     room.verify()
 
 
-def test_another_run_in_the_middle_of_one_is_kept_not_used_and_the_operator_hears_it(
+def test_an_aborted_run_is_tried_again_without_a_restart_and_both_attempts_are_in_the_record(
         watched: tuple[Room, Operator]) -> None:
     room, operator = watched
-    room.settings += "[bridge]\nstale_after_volumes = 1\n"
-    other = room.world.run.with_name("other_bold.nii")
-    shutil.copy(room.world.run, other)
-    shutil.copy(room.world.run.with_name("run_bold.json"), other.with_name("other_bold.json"))
-    with live(room) as process:
+    again = room.world.run.with_name("again_bold.nii")
+    shutil.copy(room.world.run, again)
+    shutil.copy(room.world.run.with_name("run_bold.json"), again.with_name("again_bold.json"))
+    with live(room, "--retry-wait", 60) as process:
         with running(command("bridge", "serve", room.world.run, "--connect", room.endpoint, "--speed", "5")) as bridge:
             until(room.plays, "music plays")
-            bridge.kill()
-        n_before = len(room.steps())
-        with running(command("bridge", "serve", other, "--connect", room.endpoint, "--speed", "5")):
-            operator.await_alarm("start another session for it")
-            until(lambda: "stale" in room.events(), "volumes of another run are no sign of life: the music fades")
-            process.send_signal(signal.SIGTERM)
+            bridge.send_signal(signal.SIGTERM)
+            bridge.wait()
+        operator.await_state("aborted")
+        until(lambda: room.documents("cue")[-1]["clip_id"] == "", "the music ends with the attempt")
+        with running(command("bridge", "serve", again, "--connect", room.endpoint, "--unpaced")) as bridge:
+            finish(bridge)
+        finish(process)
+    first, second = room.documents("start")
+    assert [first["attempt"], second["attempt"]] == [1, 2]
+    assert first["run"]["run_id"] != second["run"]["run_id"]
+    (end,) = room.documents("end")
+    assert (end["attempt"], end["status"], end["reason"]) == (1, "aborted", "stopped by SIGTERM")
+    undisturbed = room.undisturbed(N_VOLUMES)
+    n_first = len(room.steps()) - N_VOLUMES
+    assert room.steps() == [*undisturbed[:n_first], *undisturbed]  # the second knows nothing of the first
+    summary = room.summary()
+    assert (summary["status"], summary["volumes_journaled"], summary["gaps"]) == ("complete", N_VOLUMES, 0)
+    assert [attempt["status"] for attempt in summary["attempts"]] == ["aborted", "complete"]
+    numbers = [document["number"] for document in room.documents("cue")]
+    assert numbers == list(range(len(numbers)))
+    room.verify()
+
+
+def test_the_operator_gives_an_attempt_up_and_a_bridge_that_was_killed_begins_the_next(
+        watched: tuple[Room, Operator]) -> None:
+    room, operator = watched
+    with live(room, "--retry-wait", 60) as process:
+        with Scanner(room, N_VOLUMES) as scanner:
+            scanner.scan(8)
+            until(lambda: len(room.steps()) == 8, "eight steps")
+            operator.command("abort", "the person moved")
+            operator.await_state("aborted")
+            scanner.scan(12)  # what the scanner still makes of it
+        operator.await_alarm("attempt 1 is over; what came of it afterwards is kept, not used")
+        with Scanner(room, N_VOLUMES, "run-2") as scanner:
+            scanner.scan(5)  # its bridge did not say that the first run is over: the spool does
+            scanner.end()
             finish(process)
-    assert room.documents("cue")[-1]["clip_id"] == ""
-    assert len(room.steps()) >= n_before
-    assert room.steps() == room.undisturbed(N_VOLUMES)[:len(room.steps())]
-    assert room.summary()["status"] == "aborted"
+    (end,) = room.documents("end")
+    assert (end["status"], end["reason"], end["volumes"]) == ("aborted", "the person moved", 8)
+    assert [step["volume"] for step in room.steps()] == [*range(8), *range(N_VOLUMES)]
+    assert room.summary()["status"] == "complete"
+    room.verify()
+
+
+def test_a_live_program_killed_between_two_attempts_waits_for_the_next(watched: tuple[Room, Operator]) -> None:
+    room, operator = watched
+    with live(room, "--retry-wait", 60) as process, Scanner(room, N_VOLUMES) as scanner:
+        scanner.scan(6)
+        scanner.send(RunEnd("run-1", 6, "aborted", "the scanner stopped"))
+        operator.await_state("aborted")
+        process.kill()
+    with live(room, "--retry-wait", 60) as process, Scanner(room, N_VOLUMES, "run-2") as scanner:
+        scanner.end()
+        finish(process)
+    assert [attempt["status"] for attempt in room.summary()["attempts"]] == ["aborted", "complete"]
+    room.verify()
+
+
+def test_a_run_that_does_not_fit_the_session_is_kept_and_the_attempt_goes_on(watched: tuple[Room, Operator]) -> None:
+    room, operator = watched
+    room.settings += "[bridge]\nstale_after_volumes = 1\n"
+    with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
+        scanner.scan(12)
+        until(room.plays, "music plays")
+        with BridgeClient(room.endpoint, spool=room.session.parent / "another-bridge") as localizer:
+            localizer.send(replace(scanner.header, run_id="localizer", shape=(8, 8, 8)))
+            localizer.flush(60.0)
+        operator.await_alarm("run 'localizer' is no attempt at this session's run")
+        until(lambda: "stale" in room.events(), "another run is no sign of life: the music fades")
+        scanner.end()
+        finish(process)
+    assert [step["volume"] for step in room.steps()] == list(range(N_VOLUMES))
+    assert len(room.summary()["attempts"]) == 1
     room.verify()
 
 

@@ -83,7 +83,7 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
     trials = [{"trial": t, "onset_s": t * CLIP_S, "duration_s": CLIP_S, "clip_id": clip.clip_id, "genre": clip.genre,
                "is_dummy": t == 0} for t, clip in enumerate(heard)]
     documents: list[dict[str, Any]] = [{
-        "doc": "start",
+        "doc": "start", "attempt": 1,
         "run": {"run_id": "sub-01_task-Test_run-01", "shape": [64, 64, 36], "dtype": "<i2", "tr_s": TR_S,
                 "affine": made.affine.ravel().tolist(), "n_volumes": 110, "source": "simulated subject"},
         "bundle": {"name": "demo", "sha256": "cd" * 32, "subject": "sub-01", "n_voxels": len(made.voxels)},
@@ -126,12 +126,13 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
                 step |= {"playing": playing, "decision": "switch", "why": "better"}
                 number = sum("cue" in entry for entry in timing)
                 documents.append({"doc": "cue", "number": number, "volume": volume, "clip_id": playing})
-                timing.append({"cue": number, "volume": volume, "clip_id": playing, "sound_s": decided + 0.3,
-                               "position": int((volume + 1.3) / SPEED * RATE_HZ)})
+                timing.append({"attempt": 1, "cue": number, "volume": volume, "clip_id": playing,
+                               "sound_s": decided + 0.3, "position": int((volume + 1.3) / SPEED * RATE_HZ)})
         documents.append(step)
         if not lost:
-            timing.append({"volume": volume, "due_s": due, "received_s": due + 0.004, "journaled_s": due + 0.008,
-                           "embedded_s": decided - 0.004, "decided_s": decided, "embedded": n_used > 0})
+            timing.append({"attempt": 1, "volume": volume, "due_s": due, "received_s": due + 0.004,
+                           "journaled_s": due + 0.008, "embedded_s": decided - 0.004, "decided_s": decided,
+                           "embedded": n_used > 0})
     documents.append({"doc": "event", "before_volume": 60, "name": "volume", "text": "set to -12 dB", "value": -12.0})
     documents.append({"doc": "stop", "status": "complete", "reason": "", "volumes_sent": 110, "gaps": 2})
     for name, lines in (("record.jsonl", documents), ("timing.jsonl", timing)):

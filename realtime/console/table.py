@@ -73,6 +73,7 @@ def headline(state: dict[str, Any]) -> str:
         "running": f"running: {state.get('source', '')}, {state.get('n_volumes') or '?'} volumes, "
                    f"TR {state.get('tr_s', 0):g} s",
         "stale": "no volumes are coming: the music fades; check the scanner and the bridge",
+        "aborted": f"attempt {state.get('attempt', 1)} was aborted ({state.get('reason', '')}): waiting for the next",
         "ended": f"ended ({state.get('status', '')}): {state.get('verdict', '')}",
         "offline": "the live program is gone; start it again with the same session folder",
     }

@@ -48,10 +48,10 @@ class Parts:
 
 
 class LiveCore:
-    """Folds volumes and events into decisions, in the order they are given."""
+    """Folds volumes and events of one attempt into decisions, in the order they are given; cues count from a number."""
 
-    def __init__(self, header: RunHeader, parts: Parts) -> None:
-        self._header, self._parts = header, parts
+    def __init__(self, header: RunHeader, parts: Parts, first_cue: int = 0) -> None:
+        self._header, self._parts, self._first_cue = header, parts, first_cue
         self._preprocessor = parts.bundle.preprocessor()
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
         self._barred = set(parts.selection.excluded)
@@ -67,6 +67,11 @@ class LiveCore:
     def next_index(self) -> int:
         """The volume index that should come next."""
         return self._next_index
+
+    @property
+    def next_cue(self) -> int:
+        """Number of the cue that would come next."""
+        return self._first_cue + self.counts.cues
 
     @property
     def waits_for_start(self) -> bool:
@@ -190,7 +195,7 @@ class LiveCore:
             self._waiting = False
         elif name in ("pause", "stale"):
             self._paused = self._paused or name == "pause"
-            cue = self._silence()
+            cue = self.silence()
         elif name == "resume":
             self._paused = False
         elif name == "unplayable":
@@ -210,14 +215,15 @@ class LiveCore:
         if self._selection.playing == clip_id:
             self._selection = replace(self._selection, playing="" if self._before in self._barred else self._before)
 
-    def _silence(self) -> Cue | None:
+    def silence(self) -> Cue | None:
+        """Stop the music until the next decision for some; None when nothing plays."""
         if not self._selection.playing:
             return None
         self._selection = SelectionState(self._selection.heading, "", self._next_index)
         return self._cue(self._next_index)
 
     def _cue(self, volume_index: int) -> Cue:
-        cue = Cue(self.counts.cues, volume_index, self.playing)
+        cue = Cue(self.next_cue, volume_index, self.playing)
         self.counts.cues += 1
         return cue
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.bundle import check_fits
+from realtime.errors import RealtimeError
 from realtime.messages import Cue
+from realtime.session.attempts import Attempt
 from realtime.session.core import LiveCore, Parts
 from realtime.session.entries import EventEntry, read_entry
 from realtime.session.events import check_events_fit
 from realtime.session.journal import JournalRecord, Kind
-from realtime.session.record import Document
+from realtime.session.record import RECORD_FORMAT, Document
 from realtime.session.steps import Intake, Percept, Step
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
@@ -57,11 +59,30 @@ class SessionFold:
 
     def __init__(self, parts: Parts, about: Document, write: Callable[[Document], None]) -> None:
         self._parts, self._about, self._write = parts, about, write
-        self.header: RunHeader | None = None
+        self.attempts: list[Attempt] = []
         self.core: LiveCore | None = None
-        self.end: RunEnd | None = None
+        self.stopped = False
         self._early: list[EventEntry] = []
         self._notes: list[str] = []
+
+    @property
+    def header(self) -> RunHeader | None:
+        """Of the present attempt; None before the first."""
+        return self.attempts[-1].header if self.attempts else None
+
+    @property
+    def end(self) -> RunEnd | None:
+        """Of the present attempt; None while it goes on."""
+        return self.attempts[-1].end if self.attempts else None
+
+    @property
+    def over(self) -> bool:
+        """Whether no attempt can follow: the run is complete, or the session was stopped."""
+        return self.stopped or (bool(self.attempts) and self.attempts[-1].complete)
+
+    def begins_attempt(self, header: RunHeader) -> bool:
+        """Whether this header is of another acquisition that the session may take as its next attempt."""
+        return not self.over and all(attempt.header.run_id != header.run_id for attempt in self.attempts)
 
     @property
     def waits_for_start(self) -> bool:
@@ -116,13 +137,15 @@ class SessionFold:
 
     def _message(self, message: RunHeader | Volume | RunEnd) -> Perceived:
         if isinstance(message, RunHeader):
-            self._open(message)
-            return Perceived()
+            return self._open(message)
         if self.core is None or self.header is None:
             self._note(f"a {type(message).__name__} came before any run header; it is kept in the journal")
             return Perceived()
         if message.run_id != self.header.run_id:
             self._note(f"run {message.run_id!r} is not this session's run {self.header.run_id!r}; kept, not used")
+            return Perceived()
+        if self.end is not None:
+            self._note(f"attempt {len(self.attempts)} is over; what came of it afterwards is kept, not used")
             return Perceived()
         if isinstance(message, RunEnd):
             return self._close(message)
@@ -131,36 +154,75 @@ class SessionFold:
             self._write(document)
         return Perceived(intake.percepts, volume=message)
 
-    def _open(self, header: RunHeader) -> None:
-        if self.header is not None:
-            if header.run_id != self.header.run_id:
-                self._note(f"a second run {header.run_id!r} began; this session's run is {self.header.run_id!r}: "
-                           "start another session for it")
-            return
-        self.header, self.core = header, LiveCore(header, self._parts)
-        self._write({"doc": "start", "run": describe_run(header), **self._about})
+    def _open(self, header: RunHeader) -> Perceived:
+        current = self.attempts[-1] if self.attempts else None
+        if not self.begins_attempt(header):
+            if current is not None and current.header.run_id == header.run_id and current.may_go_on and not self.over:
+                self.attempts[-1] = current.gone_on()
+                self._note(f"run {header.run_id!r} goes on after it was cut off")
+            elif current is None or current.header.run_id != header.run_id or current.end is not None:
+                self._note(f"run {header.run_id!r} began again or is another, and this session's run is over: its "
+                           "volumes are kept, not used; start another session for it")
+            return Perceived()
+        if current is None:
+            self._begin(header)
+            return Perceived()
+        try:
+            self.check(header)
+        except RealtimeError as exc:
+            self._note(f"run {header.run_id!r} is no attempt at this session's run: {exc}; it is kept, not used")
+            return Perceived()
+        cue = None
+        if current.end is None:
+            cue = self._abort(RunEnd(current.header.run_id, self._next_index(), "aborted", "another run began"))
+        self._write({**self.stop_document(), "doc": "end"})
+        self._begin(header)
+        return Perceived(cue=cue)
+
+    def _begin(self, header: RunHeader) -> None:
+        number = len(self.attempts) + 1
+        first_cue = 0 if self.core is None else self.core.next_cue
+        self.attempts.append(Attempt(number, header))
+        self.core = LiveCore(header, self._parts, first_cue)
+        self._write({"doc": "start", "format": RECORD_FORMAT, "attempt": number, "run": describe_run(header),
+                     **self._about})
         early, self._early = self._early, []
         for entry in early:
             self._event(entry)
 
     def _close(self, end: RunEnd) -> Perceived:
         assert self.core is not None
-        missing = self.core.finish(end.n_volumes) if end.status == "complete" else ()
-        self.end = end
+        if end.status == "aborted":
+            return Perceived(cue=self._abort(end))
+        missing = self.core.finish(end.n_volumes)
+        self.attempts[-1] = self.attempts[-1].ended(end)
         return Perceived(missing)
 
+    def _abort(self, end: RunEnd, by_operator: bool = False) -> Cue | None:
+        """End the attempt, and its music."""
+        assert self.core is not None
+        self.attempts[-1] = self.attempts[-1].ended(end, by_operator)
+        return self._document_cue(self.core.silence())
+
+    def _next_index(self) -> int:
+        assert self.core is not None
+        return self.core.next_index
+
     def _event(self, entry: EventEntry) -> Perceived:
+        self.stopped = self.stopped or entry.name == "aborted"
         if self.core is None:
             self._early.append(entry)  # counts from the run's first volume on
             if entry.name == "aborted":
                 self._early.clear()
             return Perceived()
-        if entry.name == "aborted" and self.header is not None and self.end is None:
-            self.end = RunEnd(self.header.run_id, self.core.next_index, "aborted", entry.text)
         reaction = self.core.event(entry.name, entry.text, entry.value)
         for document in reaction.documents:
             self._write(document)
-        return Perceived(cue=self._document_cue(reaction.cue))
+        cue = self._document_cue(reaction.cue)
+        if entry.name in ("abort", "aborted") and self.header is not None and self.end is None:
+            end = RunEnd(self.header.run_id, self._next_index(), "aborted", entry.text)
+            cue = self._abort(end, by_operator=True) or cue
+        return Perceived(cue=cue)
 
     def _reject(self, reason: str) -> Perceived:
         if self.core is None:
@@ -182,7 +244,7 @@ class SessionFold:
         """The last document: how the run ended, and the totals."""
         assert self.core is not None
         end, counts = self.end, self.core.counts
-        return {"doc": "stop", "status": "aborted" if end is None else end.status,
+        return {"doc": "stop", "attempt": len(self.attempts), "status": "aborted" if end is None else end.status,
                 "reason": "the run did not end" if end is None else end.reason,
                 "volumes_sent": None if end is None else end.n_volumes, **vars(counts)}
 

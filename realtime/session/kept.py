@@ -20,7 +20,7 @@ from realtime.music.selection import SelectionSettings
 from realtime.session.core import Parts
 from realtime.session.events import Event, read_events
 from realtime.session.folder import SessionFolder
-from realtime.session.record import Document
+from realtime.session.record import RECORD_FORMAT, Document
 
 _CATALOGUE_FILES = ("corpus.json", "embeddings.npy")
 
@@ -35,7 +35,7 @@ def keep_copies(folder: SessionFolder, settings: LiveSettings) -> None:
         shutil.copy(settings.catalogue / name, folder.catalogue / name)
     if settings.events is not None:
         shutil.copy(settings.events, folder.events)
-    write_json(folder.settings, {**_choices(settings), "catalogue": str(settings.catalogue),
+    write_json(folder.settings, {"format": RECORD_FORMAT, **_choices(settings), "catalogue": str(settings.catalogue),
                                  "bundle": str(settings.bundle), "events": str(settings.events or "")})
 
 
@@ -77,6 +77,9 @@ def _read_settings(folder: SessionFolder) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise SessionError(f"{folder.path} is not a session folder: {folder.settings.name} cannot be read ({exc}); "
                            "name the folder of a recorded session") from exc
+    if kept.get("format") != RECORD_FORMAT:
+        raise SessionError(f"session {folder.path} is of format {kept.get('format', 1)}, this program reads format "
+                           f"{RECORD_FORMAT}: use the release of Innerear that recorded it")
     return kept
 
 

@@ -19,6 +19,9 @@ from realtime.errors import SessionError
 
 Document = dict[str, Any]
 
+RECORD_FORMAT = 2
+"""What documents hold and how journals become documents; a session of another format is refused, not reinterpreted."""
+
 
 def to_line(document: Document) -> bytes:
     """The document as its one line on disk; NaN is refused, keys stay in the order given."""

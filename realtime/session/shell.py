@@ -8,23 +8,21 @@ the run or the operator; what fails is journaled, shown, and survived.
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from realtime.errors import JournalError, PlaybackError
-from realtime.messages import Cue
-from realtime.playback import protocol
-from realtime.playback.lasting import LastingPlayer
+from realtime.errors import JournalError, RealtimeError
 from realtime.ports import MessageBus
 from realtime.session.entries import EventEntry, MessageEntry
-from realtime.session.fold import Outcome, Perceived, SessionFold
+from realtime.session.fold import SessionFold
 from realtime.session.journal import Journal, JournalRecord, Kind
-from realtime.session.record import DocumentLog
+from realtime.session.sounding import Sounding
+from realtime.session.telling import Stamps, Telling
 from scanner_bridge.server import Received, VolumeServer
-from scanner_bridge.volume import RunHeader
+from scanner_bridge.volume import RunEnd, RunHeader
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +30,8 @@ _FRAME_SLACK = 4096
 _UNANNOUNCED_VOLUMES = 1000
 _RETRY_S = 1.0
 _SHORTEST_WAIT_S = 0.05  # what came while this program was held up is taken before a stall is called
-_COMMANDS = ("start", "stop", "pause", "resume", "mute", "unmute", "volume", "mark")
+_LOOK_S = 1.0
+_COMMANDS = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark")
 
 
 @dataclass
@@ -43,33 +42,21 @@ class Wires:
     ----------
     server : VolumeServer
         Volumes in.
-    player : LastingPlayer
+    sounding : Sounding
         Cues out.
     bus : MessageBus
-        Commands in, status out.
+        Commands in.
     journal : Journal
         Before anything else.
-    timing : DocumentLog
-        When things happened.
-    clock_id : str
-        Of this host's monotonic clock.
+    telling : Telling
+        Everything that people and files are told.
     """
 
     server: VolumeServer
-    player: LastingPlayer
+    sounding: Sounding
     bus: MessageBus
     journal: Journal
-    timing: DocumentLog
-    clock_id: str
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """Monotonic times of one message: on disk, embedded, decided."""
-
-    journaled_s: float
-    embedded_s: float
-    decided_s: float
+    telling: Telling
 
 
 @dataclass
@@ -84,30 +71,32 @@ class LiveSession:
         Everything else.
     stale_after_volumes : int
         Silence of this many repetition times fades the music.
+    retry_wait_s : float
+        After an attempt that was aborted, how long to wait for another.
     """
 
     fold: SessionFold
     wires: Wires
     stale_after_volumes: int = 5
+    retry_wait_s: float = 0.0
     _order: asyncio.Lock = field(default_factory=asyncio.Lock)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    _cues: dict[int, Cue] = field(default_factory=dict)
     _stale: bool = False
     _last_volume_s: float = 0.0
-    _told: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Until the run ends, or the operator stops it."""
-        tasks = (("volumes", self._volumes()), ("commands", self._commands()), ("player", self._player_events()))
+        tasks = (("volumes", self._volumes()), ("commands", self._commands()), ("link", self._link()),
+                 ("player", self.wires.sounding.events(self._unplayable)))
         running: list[asyncio.Task[Any]] = [asyncio.create_task(work, name=f"session.{name}") for name, work in tasks]
         ended: asyncio.Task[Any] = asyncio.create_task(self._ended.wait(), name="session.ended")
         try:
-            self.publish_state("resumed" if self.fold.core is not None else "armed")
+            self._say_state()
             self._last_volume_s = self._now_s()
             if self.fold.waits_for_start:
-                self._alarm('all decisions wait for the command "start"')
-            if self.fold.end is not None:
+                self.wires.telling.alarm('all decisions wait for the command "start"')
+            if self._over:
                 self._ended.set()
             await asyncio.wait([ended, *running], return_when=asyncio.FIRST_COMPLETED)
             for task in running:
@@ -134,20 +123,33 @@ class LiveSession:
     async def stop(self, reason: str) -> None:
         """End the run from this side; what came so far stays."""
         self._stopped.set()
-        if self.fold.end is not None:
+        if self._over:
             return
         await self._event(EventEntry("aborted", reason, None, self._now_s()))
         self._ended.set()
 
-    def publish_state(self, state: str, **more: Any) -> None:
-        """Tell everyone who listens what the session is doing."""
-        self.wires.bus.publish("state", {"state": state, **more}, retain=True)
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.fold.over or (self.fold.end is not None and self.retry_wait_s == 0.0)
+
+    def _say_state(self) -> None:
+        end = self.fold.end
+        if self.fold.core is None:
+            self.wires.telling.state("armed")
+        elif end is None:
+            self.wires.telling.state("resumed", attempt=len(self.fold.attempts))
+        else:
+            self.wires.telling.state("aborted", attempt=len(self.fold.attempts), reason=end.reason)
 
     # volumes ------------------------------------------------------------------------------
 
     async def _volumes(self) -> None:
-        while self.fold.end is None:
+        while not self._over:
             received = await self._next()
+            if received is None and self.fold.end is not None:
+                logger.warning("nobody tried the run again for %g s: the session ends", self.retry_wait_s)
+                break
             if received is None:
                 await self._stall()
                 continue
@@ -161,77 +163,72 @@ class LiveSession:
             await self.wires.server.receive()
 
     async def _next(self) -> Received | None:
-        """The next message, or None when volumes of this run have been due for too long."""
-        if self.fold.header is None or self._stale:
-            return await self.wires.server.receive()
-        due_s = self._last_volume_s + self.stale_after_volumes * self.fold.header.tr_s
-        try:
-            return await asyncio.wait_for(self.wires.server.receive(), max(due_s - self._now_s(), _SHORTEST_WAIT_S))
-        except TimeoutError:
-            return None
+        """The next message, or None when volumes of this run, or another attempt at it, have been due for too long."""
+        while True:
+            due_s = self._due_s()
+            wait_s = min(max(due_s - self._now_s(), _SHORTEST_WAIT_S), _LOOK_S)
+            try:
+                return await asyncio.wait_for(self.wires.server.receive(), wait_s)
+            except TimeoutError:
+                if self._now_s() >= due_s == self._due_s():  # a command may have changed what is waited for
+                    return None
+
+    def _due_s(self) -> float:
+        """When to stop waiting for what should come."""
+        header = self.fold.header
+        if header is None or (self._stale and self.fold.end is None):
+            return math.inf
+        patience_s = self.stale_after_volumes * header.tr_s if self.fold.end is None else self.retry_wait_s
+        return self._last_volume_s + patience_s
 
     async def _stall(self) -> None:
         self._stale = True
         logger.warning("no volume for %d repetition times: the music fades", self.stale_after_volumes)
         await self._event(EventEntry("stale", "", None, self._now_s()))
-        self.publish_state("stale")
+        self.wires.telling.state("stale")
 
     async def _take(self, received: Received) -> bool:
         """Store, acknowledge, decode and decide; False when the disk refused and nothing happened."""
         entry = MessageEntry(received.nonce, received.seq, received.received_s, received.blob)
         kind = Kind.REJECTED if received.message is None else Kind.MESSAGE
-        first_header = isinstance(received.message, RunHeader) and self.fold.header is None
-        if isinstance(received.message, RunHeader) and first_header:
-            self.fold.check(received.message)
-            self.wires.journal.reserve(_run_bytes(received.message))
+        is_first = self.fold.header is None
+        begins = isinstance(received.message, RunHeader) and self.fold.begins_attempt(received.message)
+        if isinstance(received.message, RunHeader) and begins:
+            self._prepare(received.message, is_first)
         async with self._order:
             try:
                 record = self._store(kind, entry.to_payload())
             except JournalError as exc:
-                if first_header:
+                if begins and is_first:
                     raise  # before the run: refuse it now, not in its middle
-                self._alarm(str(exc))
+                self.wires.telling.alarm(str(exc))
                 return False
             journaled_s = self._now_s()
             await self.wires.server.acknowledge(received)
             perceived = self.fold.perceive(record)
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
-            self._act(outcome.cue)
-        if perceived.volume is not None or first_header:
+            self.wires.sounding.act(outcome.cue, len(self.fold.attempts))
+        if perceived.volume is not None or begins or isinstance(received.message, RunEnd):
             self._stale, self._last_volume_s = False, self._now_s()
-        self._report(received, perceived, outcome, Stamps(journaled_s, embedded_s, self._now_s()))
+        stamps = Stamps(journaled_s, embedded_s, self._now_s())
+        self.wires.telling.message(received, self.fold, perceived, outcome, stamps)
+        if isinstance(received.message, RunEnd) and self.fold.end is not None and not self._over:
+            self._say_state()
         return True
+
+    def _prepare(self, header: RunHeader, is_first: bool) -> None:
+        """Before a run is acknowledged: it fits, and its volumes have room. Only the first may still be refused."""
+        try:
+            self.fold.check(header)
+            self.wires.journal.reserve(_run_bytes(header))
+        except RealtimeError as exc:
+            if is_first:
+                raise
+            self.wires.telling.alarm(str(exc))
 
     def _store(self, kind: Kind, payload: bytes) -> JournalRecord:
         return JournalRecord(self.wires.journal.append(kind, payload), kind, payload)
-
-    def _report(self, received: Received, perceived: Perceived, outcome: Outcome, stamps: Stamps) -> None:
-        header, volume = self.fold.header, perceived.volume
-        for text in (*self.fold.take_notes(), self.wires.timing.trouble):
-            self._alarm_once(text)
-        if header is None:
-            return
-        due_s = None
-        if volume is not None and outcome.steps:
-            known = header.clock_id == self.wires.clock_id and np.isfinite(volume.due_s)
-            due_s = float(volume.due_s) if known else None
-            self.wires.timing.append({
-                "volume": volume.index, "due_s": due_s, "received_s": received.received_s,
-                "journaled_s": stamps.journaled_s, "embedded_s": stamps.embedded_s, "decided_s": stamps.decided_s,
-                "embedded": outcome.steps[-1].posterior is not None})
-        latency_s = stamps.decided_s - (received.received_s if due_s is None else due_s)
-        for step in outcome.steps:
-            shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}
-            self.wires.bus.publish("step", {**shown, "latency_ms": round(1000 * latency_s, 2), **self._totals()})
-        if isinstance(received.message, RunHeader):
-            self.publish_state("running", source=header.source, n_volumes=header.n_volumes, tr_s=header.tr_s)
-
-    def _totals(self) -> dict[str, Any]:
-        core, header = self.fold.core, self.fold.header
-        if core is None or header is None:
-            return {}
-        return {"n_volumes": header.n_volumes, "gaps": core.counts.gaps, "rejected": core.counts.rejected}
 
     # events -------------------------------------------------------------------------------
 
@@ -243,75 +240,40 @@ class LiveSession:
         try:
             record = self._store(Kind.EVENT, entry.to_payload())
         except JournalError as exc:
-            self._alarm(str(exc))
+            self.wires.telling.alarm(str(exc))
             return
-        self._act(self.fold.feed(record).cue)
+        self.wires.sounding.act(self.fold.feed(record).cue, len(self.fold.attempts))
+
+    async def _link(self) -> None:
+        async for status in self.wires.server.link_changes():
+            self.wires.telling.link(status)
 
     async def _commands(self) -> None:
         async for command in self.wires.bus.commands():
             name = str(command.get("name", ""))
             if name not in _COMMANDS:
-                self._alarm(f"unknown command {name!r}; known are {', '.join(_COMMANDS)}")
+                self.wires.telling.alarm(f"unknown command {name!r}; known are {', '.join(_COMMANDS)}")
                 continue
             value = command.get("value")
             number = float(value) if isinstance(value, int | float) else None
-            self._to_player(name, number)
+            self.wires.sounding.command(name, number)
             await self._event(EventEntry(name, str(command.get("text", "")), number, self._now_s()))
+            if name == "abort":
+                await self._aborted()
             if name == "stop":
                 await self.stop("the operator stopped the session")
         await asyncio.Event().wait()  # a bus without commands ends nothing
 
-    def _to_player(self, name: str, value: float | None) -> None:
-        if name in ("mute", "unmute"):
-            self.wires.player.mute(name == "mute")
-        elif name == "volume" and value is not None:
-            try:
-                self.wires.player.set_volume(value)
-            except PlaybackError as exc:
-                self._alarm(str(exc))
-        elif name == "stop":
-            self.wires.player.stop()
-
-    async def _player_events(self) -> None:
-        player = self.wires.player
-        async for event in player.events():
-            match event:
-                case protocol.Sounding():
-                    cue = self._cues.get(event.cue)
-                    self.wires.timing.append({"cue": event.cue, "volume": cue and cue.volume_index,
-                                              "clip_id": event.clip_id, "sound_s": event.time_s,
-                                              "position": event.position if player.records_as_asked else None})
-                case protocol.Started() if player.n_starts > 1:
-                    where = event.played_wav or "no file"
-                    self._alarm(f"player: started again; sound goes on and is recorded in {where}")
-                case protocol.Failed():
-                    self._alarm(f"player: {event.reason}")
-                case protocol.Rejected():
-                    self._alarm(f"player: {event.reason}")
-                    await self._bar(event)
-                case protocol.Status():
-                    self.wires.bus.publish("sound", msgspec.to_builtins(event))
-        await asyncio.Event().wait()  # a player that is gone takes the sound, not the session
-
-    async def _bar(self, rejected: protocol.Rejected) -> None:
+    async def _unplayable(self, clip_id: str) -> None:
         """Take a clip that the player could not read out of the choice."""
-        cue = self._cues.get(rejected.cue)
-        if cue is not None and cue.clip_id:
-            await self._event(EventEntry("unplayable", cue.clip_id, None, self._now_s()))
+        await self._event(EventEntry("unplayable", clip_id, None, self._now_s()))
 
-    def _act(self, cue: Cue | None) -> None:
-        if cue is not None:
-            self._cues[cue.number] = cue
-            self.wires.player.play(cue)
-
-    def _alarm(self, text: str) -> None:
-        logger.error("%s", text)
-        self.wires.bus.publish("alarm", {"text": text})
-
-    def _alarm_once(self, text: str) -> None:
-        if text and text not in self._told:
-            self._told.add(text)
-            self._alarm(text)
+    async def _aborted(self) -> None:
+        """The operator gave this attempt up: silence now, and wait for the next."""
+        if self._over:
+            self._ended.set()
+        self._last_volume_s = self._now_s()
+        self._say_state()
 
     @staticmethod
     def _now_s() -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from realtime.atomic import without_nan
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
+from realtime.session.attempts import attempts_of, last_attempt, last_attempt_timing
 from realtime.session.entries import MessageEntry, read_entry
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
@@ -21,7 +22,7 @@ Figures = dict[str, Any]
 
 
 def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Figures:
-    """Figures of a finished session, read back from its files.
+    """Figures of a finished session, read back from its files: of its last attempt, and a line for each.
 
     Parameters
     ----------
@@ -37,14 +38,16 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
     dict
         JSON-ready; NaN appears as None.
     """
-    documents = list(read_documents(folder.record))
+    record = list(read_documents(folder.record))
+    documents, timing = last_attempt(record), last_attempt_timing(read_documents(folder.timing))
+    run_id = next((document["run"]["run_id"] for document in documents if document["doc"] == "start"), None)
     stop = next((document for document in documents if document["doc"] == "stop"), {})
     figures: Figures = {
-        "volumes_sent": stop.get("volumes_sent"), "volumes_journaled": count_volumes(folder.journal),
+        "volumes_sent": stop.get("volumes_sent"), "volumes_journaled": count_volumes(folder.journal, run_id),
         "gaps": stop.get("gaps", 0), "rejected": stop.get("rejected", 0), "censored": stop.get("censored", 0),
         "duplicates": stop.get("duplicates", 0), "late": stop.get("late", 0), "status": stop.get("status"),
-        "reason": stop.get("reason", ""),
-        **score_trials(documents, catalogue), **latencies(read_documents(folder.timing)),
+        "reason": stop.get("reason", ""), "attempts": attempts_of(record),
+        **score_trials(documents, catalogue), **latencies(timing),
         "switches": sum(document["doc"] == "cue" for document in documents), **sound,
         "played_wav": str(folder.played), "session_dir": str(folder.path),
     }
@@ -52,8 +55,8 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
     return cleaned
 
 
-def count_volumes(journal: Path) -> int:
-    """How many different volume indices the journal holds."""
+def count_volumes(journal: Path, run_id: str | None) -> int:
+    """How many different volume indices the journal holds of an acquisition; None: of any."""
     indices = set()
     for record in scan_journal(journal).records:
         entry = read_entry(record)
@@ -62,7 +65,7 @@ def count_volumes(journal: Path) -> int:
                 message = decode(unpack(entry.blob))
             except WireError:
                 continue
-            if isinstance(message, Volume):
+            if isinstance(message, Volume) and run_id in (message.run_id, None):
                 indices.add(message.index)
     return len(indices)
 

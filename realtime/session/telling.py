@@ -1,0 +1,112 @@
+"""What a live session tells: status and alarms on the bus, times in the timing file. Decides nothing."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realtime.ports import MessageBus
+from realtime.session.fold import Outcome, Perceived, SessionFold
+from realtime.session.record import DocumentLog
+from scanner_bridge.clock_offset import SAME_CLOCK, ClockOffset
+from scanner_bridge.peers import LinkStatus
+from scanner_bridge.server import Received
+from scanner_bridge.volume import RunHeader
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Monotonic times of one message: on disk, embedded, decided."""
+
+    journaled_s: float
+    embedded_s: float
+    decided_s: float
+
+
+@dataclass
+class Telling:
+    """Where the session's words go.
+
+    Attributes
+    ----------
+    bus : MessageBus
+        Status out.
+    timing : DocumentLog
+        When things happened, by this host's monotonic clock.
+    clock_id : str
+        Of that clock.
+    """
+
+    bus: MessageBus
+    timing: DocumentLog
+    clock_id: str
+    _told: set[str] = field(default_factory=set)
+    _refused: int = 0
+
+    def state(self, state: str, **more: Any) -> None:
+        """What the session is doing."""
+        self.bus.publish("state", {"state": state, **more}, retain=True)
+
+    def alarm(self, text: str) -> None:
+        """Something the operator should act on."""
+        logger.error("%s", text)
+        self.bus.publish("alarm", {"text": text})
+
+    def alarm_once(self, text: str) -> None:
+        """The same, and not again in the same words."""
+        if text and text not in self._told:
+            self._told.add(text)
+            self.alarm(text)
+
+    def link(self, status: LinkStatus) -> None:
+        """Who is at the other end of the line, and who was refused."""
+        self.bus.publish("link", {"text": status.sentence, "bridges": status.n_bridges, "refused": status.refused},
+                         retain=True)
+        logger.info("%s", status.sentence)
+        n_refused = sum(status.refused.values())
+        if n_refused >= max(2 * self._refused, 1):  # at 1, 2, 4, 8 ...: a flood is no flood of alarms
+            self._refused = n_refused
+            reasons = ", ".join(f"{reason} ({count} times)" for reason, count in sorted(status.refused.items()))
+            self.alarm(f"connections to the bridge's port were refused: {reasons}; check who else uses that address, "
+                       "the keys, and that both hosts run the same release")
+
+    def message(self, received: Received, fold: SessionFold, perceived: Perceived, outcome: Outcome,
+                stamps: Stamps) -> None:
+        """What came of a message, and how long it took."""
+        for text in (*fold.take_notes(), self.timing.trouble):
+            self.alarm_once(text)
+        header, volume = fold.header, perceived.volume
+        if header is None:
+            return
+        due_s = None
+        if volume is not None and outcome.steps:
+            clock = SAME_CLOCK if header.clock_id == self.clock_id else received.clock
+            due_s = _here(float(volume.due_s), clock)
+            self.timing.append({
+                "attempt": len(fold.attempts), "volume": volume.index, "due_s": due_s,
+                "received_s": received.received_s, "journaled_s": stamps.journaled_s, "embedded_s": stamps.embedded_s,
+                "decided_s": stamps.decided_s, "embedded": outcome.steps[-1].posterior is not None,
+                "clock_offset_s": clock and clock.offset_s, "clock_uncertainty_s": clock and clock.uncertainty_s,
+                "clock_drift_ppm": clock and clock.drift_ppm})
+        self.steps(fold, outcome, stamps.decided_s - (received.received_s if due_s is None else due_s))
+        if isinstance(received.message, RunHeader) and fold.end is None:
+            self.state("running", source=header.source, n_volumes=header.n_volumes, tr_s=header.tr_s,
+                       attempt=len(fold.attempts))
+
+    def steps(self, fold: SessionFold, outcome: Outcome, latency_s: float) -> None:
+        """What was decided."""
+        core, header = fold.core, fold.header
+        if core is None or header is None:
+            return
+        totals = {"n_volumes": header.n_volumes, "gaps": core.counts.gaps, "rejected": core.counts.rejected}
+        for step in outcome.steps:
+            shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}
+            self.bus.publish("step", {**shown, "latency_ms": round(1000 * latency_s, 2), **totals})
+
+
+def _here(due_s: float, clock: ClockOffset | None) -> float | None:
+    """A time of the bridge's clock by ours; None when it or the clocks' offset is not known."""
+    return due_s - clock.offset_s if clock is not None and np.isfinite(due_s) else None
