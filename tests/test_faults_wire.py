@@ -25,7 +25,7 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
                       for volume, dtype in zip(run[17:], WIRE_DTYPES, strict=True)]
         scanner.send(
             scanner.header, *run[:8],
-            run[3],                                                            # again
+            run[3],                                                            # again: the bridge drops it
             replace(run[3], data=run[4].data),                                 # again, with other voxels
             run[9], run[8],                                                    # in the wrong order
             replace(run[10], data=nan), replace(run[11], data=nan.astype("<f4") * np.inf),
@@ -46,11 +46,11 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
     assert {statuses[volume] for volume in range(17, N_VOLUMES)} <= {"OK", "CENSORED"}
     assert list(statuses) == list(range(N_VOLUMES))
     notes = " ".join(document["text"] for document in room.documents("note"))
-    for words in ("volume 3 came twice; the second", "volume 3 came twice with different voxels",
+    for words in ("volume 3 came twice with different voxels",
                   "volume 8 came after later ones", f"volume {2**52} is", "run 'another' is not this session's"):
         assert words in notes
     figures = room.summary()
-    assert (figures["gaps"], figures["duplicates"], figures["late"]) == (1, 1, 1)
+    assert (figures["gaps"], figures["duplicates"], figures["late"]) == (1, 0, 1)
     room.verify()
 
 
