@@ -125,9 +125,11 @@ def test_peers_that_spew_garbage_disturb_nothing(room: Room) -> None:
 
 def test_volumes_without_a_header_are_kept_and_the_operator_hears_it(watched: tuple[Room, Operator]) -> None:
     room, operator = watched
-    with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
+    volumes, nonce = builders.run_of(builders.volumes(3)), b"0123456789abcdef"
+    with live(room) as process:
         operator.await_state("armed")
-        scanner.send(*scanner.run[:3])
+        dealer_sends(room.endpoint, *([Envelope(Kind.DATA, nonce, seq).to_bytes(), *encode(volume)]
+                                      for seq, volume in enumerate(volumes)))
         operator.await_alarm("came before any run header")
         process.send_signal(signal.SIGTERM)
         finish(process)
