@@ -56,7 +56,7 @@ def survey_notes(found: Survey) -> list[str]:
         for rule, count in series.left_alone.items():
             notes.append(f"{name}: {count} images are left alone by the rule {rule!r}: {RULES[rule]}")
         for index, there in series.partial.items():
-            notes.append(f"{name}: volume {index + 1} is not whole: {there}")
+            notes.append(f"{name}: volume {index} is not whole: {there}")
         notes += [f"{name}: {count} images are {kind}" for kind, count in series.problems.items()]
     if found.foreign:
         notes.append(f"{found.foreign} files are no MR images")

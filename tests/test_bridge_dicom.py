@@ -18,6 +18,7 @@ from scanner_bridge.sources.series import Assembler, Verdict
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import Volume
 from scanner_bridge.wire import encode
+from tests import dicom_builder as made
 
 DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
 SERIES = DICOM / "siemens_ve11_mosaic"
@@ -170,7 +171,7 @@ def test_another_file_with_the_same_number_does_not_replace_the_first(
     expected = list(open_source(SERIES))
     assert [volume.index for volume in volumes] == [0, 1]
     np.testing.assert_array_equal(volumes[0].data, expected[0].data)
-    assert caplog.text.count("other.dcm: it is a second image of volume 1") == 1
+    assert caplog.text.count("other.dcm: it is a second image of volume 0") == 1
 
 
 def test_a_second_series_is_left_alone_while_the_first_is_followed(tmp_path: Path) -> None:
@@ -298,3 +299,83 @@ def test_a_folder_that_vanishes_is_an_error_of_ours(tmp_path: Path) -> None:
     source = follow(folder, Scanner(lambda: shutil.rmtree(folder)))
     with pytest.raises(SourceError, match=r"cannot list .*share is mounted"):
         list(source)
+
+
+def slices(folder: Path, *places: tuple[int, int]) -> list[Callable[[], object]]:
+    """Steps: the files of these slices (volume, slice) of a synthetic GE run appear, one by one."""
+    return [
+        lambda volume=volume, number=number: (folder / f"{volume}-{number}.dcm").write_bytes(
+            made.ge_slice(volume, number)
+        )
+        for volume, number in places
+    ]  # fmt: skip
+
+
+def all_slices(volume: int) -> list[tuple[int, int]]:
+    return [(volume, number) for number in range(made.N_SLICES)]
+
+
+def test_slices_make_volumes_as_they_are_written(tmp_path: Path) -> None:
+    places = [place for volume in range(4) for place in all_slices(volume)]
+    scanner = Scanner(*slices(tmp_path, *places))
+    seen = [(volume.index, len(list(tmp_path.iterdir()))) for volume in follow(tmp_path, scanner)]
+    assert seen == [(0, 6), (1, 12), (2, 18), (3, 24)]
+
+
+def test_a_slice_that_never_came_costs_its_volume_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = [place for volume in range(4) for place in all_slices(volume) if place != (1, 3)]
+    scanner = Scanner(*slices(tmp_path, *places))
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0, 2, 3]
+    assert "volumes 1 to 1 of series 9 did not come" in caplog.text
+
+
+def test_a_slice_that_comes_after_its_volume_was_given_up_is_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_time = [place for volume in range(3) for place in all_slices(volume) if place != (1, 3)]
+    scanner = Scanner(*slices(tmp_path, *on_time), *wait(20), *slices(tmp_path, (1, 3), *all_slices(3)))
+    assert [volume.index for volume in follow(tmp_path, scanner)] == [0, 2, 3]
+    assert "volume 1 of series 9 came too late" in caplog.text
+
+
+def test_of_a_folder_of_many_series_the_one_with_several_volumes_is_meant(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in slices(tmp_path, *all_slices(0), *all_slices(1)):
+        step()
+    anatomy = {"SeriesInstanceUID": "1.2.3.910", "SeriesNumber": 10}
+    for number in range(made.N_SLICES):
+        (tmp_path / f"anatomy-{number}.dcm").write_bytes(made.changed(made.ge_slice(0, number), **anatomy))
+    phase = {"SeriesInstanceUID": "1.2.3.911", "SeriesNumber": 11, "ComplexImageComponent": "PHASE"}
+    (tmp_path / "phase.dcm").write_bytes(made.changed(made.ge_slice(0, 0), **phase))
+    source = open_source(tmp_path)
+    assert source.header.source == "DICOM series 9, GE"
+    assert [volume.index for volume in source] == [0, 1]
+    assert "DICOM series 11 begins: it is a phase, real or imaginary image, not a magnitude" in caplog.text
+
+
+def test_a_folder_of_images_that_are_left_alone_says_by_which_rule(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.dcm").write_bytes(
+            made.changed(made.ge_slice(0, number), ImageType=["DERIVED", "PRIMARY"])
+        )
+    with pytest.raises(SourceError, match=r"left alone \(3 as 'derived'\): 0\.dcm: it was computed from other images"):
+        _ = open_source(tmp_path).header
+
+
+def test_slices_that_do_not_make_a_volume_are_named(tmp_path: Path) -> None:
+    for step in slices(tmp_path, (0, 0), (0, 1)):
+        step()
+    with pytest.raises(SourceError, match="no volume of DICOM series 9 is whole: slices are missing"):
+        _ = open_source(tmp_path).header
+
+
+def test_a_recorded_run_is_never_held_whole(tmp_path: Path) -> None:
+    """Slice-major names, as Philips has them: the files are taken in order of volumes all the same."""
+    for volume in range(made.N_VOLUMES):
+        for number in range(made.N_SLICES):
+            (tmp_path / f"{number}-{volume}.dcm").write_bytes(made.philips_slice(volume, number))
+    source = open_source(tmp_path)
+    assert isinstance(source, DicomFolderSource)
+    for volume in source:
+        assert len(source._queue) == (made.N_VOLUMES - 1 - volume.index) * made.N_SLICES

@@ -91,7 +91,7 @@ def test_another_image_of_the_same_slice_is_named() -> None:
     whole = [made.ge_slice(0, number) for number in range(N_SLICES)]
     for verdict in (take(GE, other)[-1], take(*whole, other)[-1]):
         assert (verdict.kind, verdict.rule) == ("conflicting", "second-image")
-        assert "second image of volume 1" in verdict.reason
+        assert "second image of volume 0" in verdict.reason
 
 
 def test_how_a_new_series_relates_to_the_one_before_is_said() -> None:

@@ -57,7 +57,7 @@ def simulated(**changes: Any) -> SourceSettings:
 @pytest.fixture(
     params=[
         *("replay", "simulated", "paced", *NETWORK_KINDS),
-        pytest.param("dicom_folder", marks=[needs_data, pytest.mark.data]),
+        *(pytest.param(kind, marks=[needs_data, pytest.mark.data]) for kind in ("mosaic", "xa", "philips", "par_rec")),
     ]
 )
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSource]:
@@ -65,7 +65,10 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSou
         "replay": lambda: open_source(write_run(tmp_path / "run.nii.gz", voxels(), RepetitionTime=1.5)),
         "simulated": lambda: open_source(simulated()),
         "paced": lambda: paced(open_source(simulated()), None),
-        "dicom_folder": lambda: open_source(MOSAIC),
+        "mosaic": lambda: open_source(MOSAIC),
+        "xa": lambda: open_source(DATA / "dicom" / "siemens_xa30_enhanced"),
+        "philips": lambda: open_source(DATA / "dicom" / "philips_classic_phantom"),
+        "par_rec": lambda: open_source(DATA / "parrec" / "philips_dump"),
     }
     if request.param in NETWORK_KINDS:
         with emitted(request.param, open_source(simulated()), expect=6) as heard:

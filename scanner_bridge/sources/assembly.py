@@ -156,7 +156,7 @@ class SeriesAssembly:
             self._n_slices, self._tr_s = image.acquisition.n_slices, image.acquisition.tr_s
         for slices in image.volumes:
             if slices.index in self._done or self._overlaps(slices):
-                reason = f"it is a second image of volume {slices.index + 1}: the first one counts"
+                reason = f"it is a second image of volume {slices.index}: the first one counts"
                 return self._conflict("second-image", reason, indices)
         self._checksums[image.uid] = checksum
         for slices in image.volumes:
@@ -203,13 +203,8 @@ class SeriesAssembly:
         before, now = self.acquisition, image.acquisition
         if before is None:
             return ""
-        sizes = [f"{run.rows} x {run.columns} pixels ({run.layout})" for run in (now, before)]
-        if sizes[0] != sizes[1]:
-            return f"its slices are {sizes[0]}, wanted {sizes[1]}"
-        if abs((now.tr_s or 0.0) - (before.tr_s or 0.0)) > 1e-6:
-            return f"its TR is {now.tr_s or 0.0:g} s, wanted {before.tr_s or 0.0:g} s"
-        if not np.allclose(now.orientation + now.spacing_mm, before.orientation + before.spacing_mm, atol=1e-4):
-            return "its slices have another orientation or spacing"
+        if now != before and (difference := _difference(now, before)):
+            return difference
         if self._header is None or self._stack is None:
             return ""
         for slices in image.volumes:
@@ -293,6 +288,18 @@ class SeriesAssembly:
             slice_times_s=None if passed is None else tuple(float(time_s) for time_s in passed),
             source=f"{self.name}, {self.maker}",  # free texts of the header may hold a name
         )
+
+
+def _difference(now: Acquisition, before: Acquisition) -> str:
+    """In what two objects' acquisitions differ, in words; nothing where it is no more than rounding."""
+    sizes = [f"{run.rows} x {run.columns} pixels ({run.layout})" for run in (now, before)]
+    if sizes[0] != sizes[1]:
+        return f"its slices are {sizes[0]}, wanted {sizes[1]}"
+    if abs((now.tr_s or 0.0) - (before.tr_s or 0.0)) > 1e-6:
+        return f"its TR is {now.tr_s or 0.0:g} s, wanted {before.tr_s or 0.0:g} s"
+    if not np.allclose(now.orientation + now.spacing_mm, before.orientation + before.spacing_mm, atol=1e-4):
+        return "its slices have another orientation or spacing"
+    return ""
 
 
 def _single(slices: Slices) -> list[_Slice]:

@@ -20,6 +20,8 @@ _UNDEFINED = 0xFFFFFFFF
 _MAX_DEPTH = 16
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 
+_MAYBE_NESTED = frozenset((b"SQ", b"UN", b""))
+
 _SHARED, _PER_FRAME, _DIMENSIONS = 0x52009229, 0x52009230, 0x00209222
 _UIH_SLICES = (0x0065, "IMAGE PRIVATE HEADER", 0x51)
 _NESTED = frozenset((
@@ -70,8 +72,11 @@ def read_meta(content: memoryview) -> tuple[Fields, int]:
     """The file meta information (always explicit, PS3.10 section 7.1), and where the data set begins."""
     values: Values = {}
     at = 132
-    while at + 8 <= len(content) and _TAG.unpack_from(content, at)[0] == 0x0002:
-        _, element, _, length, at = _explicit(content, at)
+    while at + 12 <= len(content) and _TAG.unpack_from(content, at)[0] == 0x0002:
+        _, element, representation, length = _EXPLICIT.unpack_from(content, at)
+        at += 8
+        if representation in _LONG:
+            length, at = _LENGTH.unpack_from(content, at)[0], at + 4
         named = FIELDS.get(0x00020000 | element)
         end = _end(content, at, length, len(content), 0x00020000 | element)
         if named:
@@ -98,7 +103,10 @@ def read_elements(content: memoryview, at: int, *, explicit: bool) -> Elements:
         The bytes end before the object does, or are damaged.
     """
     walk = _Walk(content)
-    walk.data_set(at, len(content), explicit, walk.found.values, 0)
+    try:
+        walk.data_set(at, len(content), explicit, walk.found.values, 0)
+    except struct.error as error:  # the bytes end within a length
+        raise UnfinishedError(f"it ends within an element after {len(content)} bytes") from error
     return walk.found
 
 
@@ -116,30 +124,33 @@ class _Walk:
         content = self.content
         creators: dict[int, str] = {}
         while at + 8 <= end:
-            group, element = _TAG.unpack_from(content, at)
-            tag = group << 16 | element
+            group, element, representation, length = _EXPLICIT.unpack_from(content, at)
             if group == 0xFFFE:
                 return at + 8  # the end of the item that is being read
-            if explicit:
-                _, _, representation, length, at = _explicit(content, at)
+            if explicit and representation not in _LONG:
+                at += 8
+            elif explicit:
+                length, at = _LENGTH.unpack_from(content, at + 8)[0], at + 12
             else:
                 representation, length, at = b"", _LENGTH.unpack_from(content, at + 4)[0], at + 8
+            tag = group << 16 | element
             if tag == PIXEL_DATA and depth == 0:
                 self._pixels(at, length)
                 return len(content)
-            private = self._private(group, element, creators) if group & 1 else None
-            nested = self._target(tag, private, into)
-            if length == _UNDEFINED or nested is not None:
-                of_items = explicit and representation != b"UN"  # PS3.5, 6.2.2: UN hides an implicit sequence
-                stop = end if length == _UNDEFINED else _end(content, at, length, end, tag)
-                at = self._sequence(at, stop, length == _UNDEFINED, of_items, nested, depth + 1)
-                continue
-            stop = _end(content, at, length, end, tag)
+            private = (group, creators.get(element >> 8, ""), element & 0xFF) if group & 1 else None
+            if length == _UNDEFINED or representation in _MAYBE_NESTED:
+                nested = self._target(tag, private, into)
+                if length == _UNDEFINED or nested is not None:
+                    stop = end if length == _UNDEFINED else _end(content, at, length, end, tag)
+                    of_items = explicit and representation != b"UN"  # PS3.5, 6.2.2: UN hides an implicit sequence
+                    at = self._sequence(at, stop, length == _UNDEFINED, of_items, nested, depth + 1)
+                    continue
+            stop = at + length if at + length <= end else _end(content, at, length, end, tag)
             if into is not None:
                 if private is not None and 0x10 <= element <= 0xFF:
                     creators[element] = bytes(content[at:stop]).decode("latin-1").strip(" \0").upper()
-                named = _PRIVATE.get(private) if private else FIELDS.get(tag)
-                if named and named[0] not in into:
+                named = FIELDS.get(tag) if private is None else _PRIVATE.get(private)
+                if named is not None and named[0] not in into:
                     into[named[0]] = (_representation(representation, named[1]), content[at:stop])
             at = stop
         if at > end or (depth == 0 and at != end):
@@ -191,20 +202,6 @@ class _Walk:
         if length != _UNDEFINED:
             end = _end(self.content, at, length, len(self.content), PIXEL_DATA)
             self.found.pixels = self.content[at:end]
-
-    @staticmethod
-    def _private(group: int, element: int, creators: dict[int, str]) -> tuple[int, str, int]:
-        return group, creators.get(element >> 8, ""), element & 0xFF
-
-
-def _explicit(content: memoryview, at: int) -> tuple[int, int, bytes, int, int]:
-    """Group, element, representation, length of an element with a stated representation, and where its value is."""
-    group, element, representation, length = _EXPLICIT.unpack_from(content, at)
-    if representation not in _LONG:
-        return group, element, representation, length, at + 8
-    if at + 12 > len(content):
-        raise UnfinishedError(f"it ends within an element after {len(content)} bytes")
-    return group, element, representation, _LENGTH.unpack_from(content, at + 8)[0], at + 12
 
 
 def _end(content: memoryview, at: int, length: int, end: int, tag: int) -> int:

@@ -8,6 +8,7 @@ timer (0021,105E) is wrong in the first volume of a run: it serves only where th
 
 import re
 import zlib
+from functools import lru_cache
 
 from scanner_bridge.sources.dicom_fields import Fields
 
@@ -68,6 +69,7 @@ def _turn(rank: int, n_excitations: int, interleaved: bool, swapped: bool) -> in
     return rank // 2 if rank % 2 == 0 else (n_excitations - 1) // 2 + (rank + 1) // 2
 
 
+@lru_cache(maxsize=8)  # every slice of a run carries the same block
 def _interleaved(block: bytes) -> bool | None:
     """SLICEORDER of a protocol block (gzip behind a length); None where it cannot be had."""
     start = block.find(b"\x1f\x8b")

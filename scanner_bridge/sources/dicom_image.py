@@ -11,6 +11,7 @@ from scanner_bridge.sources.dicom_fields import Fields
 
 _DAY_S = 86400.0
 _LEAST = 1e-12
+_SKEWED = 1e-3
 _MAX_VOLUMES = 2**31
 _MAKERS = {
     "SIEMENS": "Siemens", "PHILIPS": "Philips", "GE MEDICAL": "GE", "GE HEALTHCARE": "GE", "CANON": "Canon",
@@ -125,8 +126,10 @@ def acquisition_of(
     """What a header says of its series; UnfinishedError where something needed is missing or cannot be."""
     orientation, spacing_mm = fields.vector("ImageOrientationPatient", 6), fields.vector("PixelSpacing", 2)
     tr_s = fields.number("RepetitionTime") / 1000 if tr_s is None else tr_s
-    axes = np.reshape(orientation, (2, 3))
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) or min(spacing_mm) <= 0:
+    row, column = orientation[:3], orientation[3:]
+    sizes = (sum(part * part for part in row), sum(part * part for part in column))
+    skew = sum(one * other for one, other in zip(row, column, strict=True))
+    if max(abs(sizes[0] - 1), abs(sizes[1] - 1), abs(skew)) > _SKEWED or min(spacing_mm) <= 0:
         raise UnfinishedError("its header states an orientation or a spacing that cannot be")
     if tr_s <= 0:
         raise UnfinishedError(f"its header states a repetition time of {tr_s:g} s, wanted more than 0")

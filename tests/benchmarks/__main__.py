@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from realtime.console.figures import write_figures
+from scanner_bridge.complaints import fail
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, invoke_without_command=True,
                   help="Measure speed against peers on this machine; without a name, everything.")
@@ -18,6 +19,7 @@ def everything(context: typer.Context) -> None:
     """Run all benchmarks when none is named."""
     if context.invoked_subcommand is None:
         preprocessing()
+        bridge()
 
 
 @app.command()
@@ -39,6 +41,18 @@ def ridge(json_file: JsonOption = None,
     from tests.benchmarks.ridge import QUICK, WHOLE, measure, show
 
     report = measure(QUICK if quick else WHOLE)
+    show(report)
+    write_figures(json_file, report)
+
+
+@app.command()
+def bridge(json_file: JsonOption = None) -> None:
+    """A volume's files to its voxels, for every kind of image, against one dcm2niix call per volume."""
+    from tests.benchmarks.bridge import available, measure, show
+
+    if not available():
+        fail("the bridge is measured on recorded scanner data, and they are not beside this folder (shared/data)")
+    report = measure()
     show(report)
     write_figures(json_file, report)
 

@@ -1,0 +1,172 @@
+"""What the bridge costs, beside what labs use in its place. One function per bar; each adds its keys to the report.
+
+Run with `innerear bench bridge --json FILE`. Needs the recorded scanner data, and dcm2niix for the ratios.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from scanner_bridge.sources.object_files import read_content
+from scanner_bridge.sources.series import Assembler
+from tests.recorded_series import DATA, series_folder
+
+KINDS = {
+    "mosaic": "siemens_ve11_mosaic", "xa": "siemens_xa30_enhanced", "ge": "ge_dv24_slices",
+    "philips": "philips_classic_phantom", "uih": "uih_grid_dti",
+}  # fmt: skip
+"""Kind of image to a recorded series of it."""
+
+
+@dataclass(eq=False)
+class Times:
+    """How long each volume took."""
+
+    ours_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    dcm2niix_ms: list[float] = field(default_factory=list)
+
+
+def parse_cost(rounds: int = 40) -> dict[str, Any]:
+    """From a volume's files on disk to its voxels and place, and one dcm2niix call for the same files, in turns.
+
+    Parameters
+    ----------
+    rounds : int
+        How often a series is read from its first volume on; dcm2niix converts one volume per round.
+
+    Returns
+    -------
+    figures : dict
+        ``parse_<kind>_ms`` with median, p99, n and the first volume's median (it makes the geometry);
+        ``dcm2niix_<kind>_ms``; ``ratio_to_dcm2niix`` by kind, of the medians, and its minimum.
+    """
+    program = shutil.which("dcm2niix")
+    figures: dict[str, Any] = {"missing": [] if program else ["dcm2niix"]}
+    ratios: dict[str, float] = {}
+    for kind, name in KINDS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            times = _times(_volumes(series_folder(name, Path(scratch)), Path(scratch)), program, rounds)
+        figures[f"parse_{kind}_ms"] = {**_spread(times.ours_ms), "first": float(np.median(times.first_ms))}
+        if times.dcm2niix_ms:
+            figures[f"dcm2niix_{kind}_ms"] = _spread(times.dcm2niix_ms)
+            ratios[kind] = float(np.median(times.dcm2niix_ms) / np.median(times.ours_ms))
+    if ratios:
+        figures["ratio_to_dcm2niix"] = {**ratios, "least": min(ratios.values())}
+    return figures
+
+
+BARS: tuple[Callable[[], dict[str, Any]], ...] = (parse_cost,)
+"""Every bar that is measured; each function returns keys of its own."""
+
+
+def measure() -> dict[str, Any]:
+    """The whole report, ready for JSON."""
+    report: dict[str, Any] = {
+        "benchmark": "bridge",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    for bar in BARS:
+        report |= bar()
+    return report | {"load_after": os.getloadavg()[0]}
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the report as a table."""
+    load = f"load {report['load_before']:.1f} to {report['load_after']:.1f} on {report['cores']} cores"
+    table = Table(title=f"the bridge ({load})")
+    for heading in ("what", "n", "median ms", "p99 ms", "x ours"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for name, row in report.items():
+        if isinstance(row, dict) and "median" in row:
+            kind = name.removeprefix("dcm2niix_").removesuffix("_ms")
+            ratio = f"{report['ratio_to_dcm2niix'][kind]:.1f}" if name.startswith("dcm2niix_") else ""
+            table.add_row(name, str(row["n"]), f"{row['median']:.2f}", f"{row['p99']:.2f}", ratio)
+    if report["missing"]:
+        table.caption = f"not installed: {', '.join(report['missing'])}"
+    Console().print(table)
+
+
+def _volumes(folder: Path, scratch: Path) -> list[Path]:
+    """A folder of its own for every volume's files, in order."""
+    assembler, groups = Assembler(), dict[int, list[Path]]()
+    for file in sorted(folder.iterdir()):
+        verdict = assembler.take(file.name, read_content(file))
+        groups.setdefault(max(verdict.indices), []).append(file)
+    folders = []
+    for index, files in sorted(groups.items()):
+        folders.append(scratch / f"volume-{index}")
+        folders[-1].mkdir()
+        for file in files:
+            shutil.copyfile(file, folders[-1] / file.name)
+    return folders
+
+
+def _times(volumes: list[Path], program: str | None, rounds: int) -> Times:
+    times, turn = Times(), _endless(volumes)
+    for _ in range(rounds):
+        assembler = Assembler()
+        for number, folder in enumerate(volumes):
+            (times.first_ms if number == 0 else times.ours_ms).append(_read(assembler, folder))
+        if program is not None:
+            times.dcm2niix_ms += [_convert(program, folder) for folder in islice(turn, 1)]
+    return times
+
+
+def _read(assembler: Assembler, folder: Path) -> float:
+    """Milliseconds from the files of a volume to the volume."""
+    files = sorted(folder.iterdir())
+    begin_s = time.perf_counter()
+    for file in files:
+        verdict = assembler.take(file.name, read_content(file))
+    series = assembler.series[verdict.run_id]
+    volumes = [series.pop(index) for index in series.ready]
+    took_ms = 1e3 * (time.perf_counter() - begin_s)
+    assert len(volumes) == 1, verdict
+    return took_ms
+
+
+def _convert(program: str, folder: Path) -> float:
+    """Milliseconds that one dcm2niix call takes for the same files, without sidecar and compression."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [program, "-b", "n", "-z", "n", "-f", "volume", "-o", out, str(folder)]
+        begin_s = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, check=False)
+        took_ms = 1e3 * (time.perf_counter() - begin_s)
+        assert list(Path(out).glob("*.nii")), done.stdout
+    return took_ms
+
+
+def _endless(volumes: list[Path]) -> Iterator[Path]:
+    while True:
+        yield from volumes
+
+
+def _spread(times_ms: list[float]) -> dict[str, float]:
+    return {
+        "median": float(np.median(times_ms)), "p99": float(np.percentile(times_ms, 99)),
+        "least": min(times_ms), "n": len(times_ms),
+    }  # fmt: skip
+
+
+def available() -> bool:
+    """Whether the recorded scanner data are here."""
+    return (DATA / "dicom").is_dir()
