@@ -34,6 +34,7 @@ COMMANDS = {
     "evaluate": Command("offline_training.__main__", "identification accuracy of a bundle on held-out runs"),
     "export": Command("offline_training.__main__", "make an untrained bundle from a run, to rehearse with"),
     "corpus": Command("offline_training.__main__", "build the music that can be played"),
+    "embedder": Command("offline_training.__main__", "train an embedder of sound and words, or measure one"),
     "report": Command("offline_training.__main__", "a session as an HTML page"),
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }

@@ -24,7 +24,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="Before and after the scan: simulate, train, evaluate, export, report.")
 corpus_app = typer.Typer(no_args_is_help=True, help="Build the music that can be played.")
 export_app = typer.Typer(no_args_is_help=True, help="Make bundles that were not trained.")
+embedder_app = typer.Typer(no_args_is_help=True, help="Train an embedder of sound and words, or measure one.")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(embedder_app, name="embedder")
 app.add_typer(export_app, name="export")
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -221,6 +223,41 @@ def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
         chosen.save(folder / "embedder.npz")
     Console().print(f"{len(made.clips)} clips of {folder} are now in space {made.space}", soft_wrap=True,
                     highlight=False)
+
+
+@embedder_app.command("train")
+def train_embedder(folder: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
+                   json_file: JsonOption = None) -> None:
+    """Train sound and word towers on procedural pieces, export them to ONNX, and write what they can do beside them."""
+    from offline_training.embedder.make import make_embedder  # noqa: PLC0415 - torch, only here
+    from offline_training.embedder.settings import EmbedderSettings  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
+
+    with _one_sentence():
+        settings = load_settings(config, EmbedderSettings) if config else EmbedderSettings()
+        command = f"innerear embedder train {folder}" + (f" --config {config}" if config else "")
+        with progress_bars(Console()) as progress, worker_processes() as executor:
+            report = make_embedder(folder, settings, executor, progress, command)
+    Console().print((folder / "README.md").read_text(), soft_wrap=True, highlight=False, markup=False)
+    write_figures(json_file, report)
+
+
+@embedder_app.command()
+def card(folder: Annotated[Path, typer.Argument(help="Embedder that `innerear embedder train` made.")],
+         pieces: Annotated[int, typer.Option(help="Of each kind.", min=50)] = 400,
+         json_file: JsonOption = None) -> None:
+    """Measure a trained embedder again on pieces it has not met, beside embedders that learnt nothing."""
+    from offline_training.embedder.card import measure, page, read_settings  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
+    from realtime.music.onnx_embedder import OnnxEmbedder  # noqa: PLC0415
+
+    with _one_sentence():
+        embedder, settings = OnnxEmbedder.read(folder), read_settings(folder, pieces)
+        with progress_bars(Console()) as progress, worker_processes() as executor:
+            figures = measure(embedder, settings, executor, progress)
+    shown = page(embedder.spec.name, figures, f"innerear embedder card {folder}")
+    Console().print(shown, soft_wrap=True, highlight=False, markup=False)
+    write_figures(json_file, figures)
 
 
 @contextmanager

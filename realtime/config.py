@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from realtime.errors import ConfigError
 from realtime.music.selection import SelectionSettings
-from realtime.playback.settings import PlayerSettings, Sink
+from realtime.playback.settings import PlayerSettings, SoundSettings
 
 Settings = TypeVar("Settings")
 
@@ -72,37 +72,26 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True)
-class PlaybackSettings:
-    """How the music is played; see `PlayerSettings` for the meaning of each.
+class PlaybackSettings(SoundSettings):
+    """How the music is played; see `SoundSettings` for all but the last.
 
     Attributes
     ----------
-    sink : str
-        "auto", "device", "wav" or "null".
-    volume_db, ceiling_dbfs : float
-        Operator's volume at the start, and the level no sample exceeds.
-    lookahead_s, fade_s : float
-        Sound mixed ahead, and the longest cross-fade.
     tail_s : float
         How long the music goes on after a run that ended by itself.
     """
 
-    sink: Sink = "auto"
-    volume_db: float = -12.0
-    ceiling_dbfs: float = -3.0
-    lookahead_s: float = 0.3
-    fade_s: float = 0.5
     tail_s: float = 2.0
 
     def __post_init__(self) -> None:
-        self.to_player(Path("played.wav"))
+        super().__post_init__()
         if not 0.0 <= self.tail_s <= 60.0:
             raise ConfigError(f"playback.tail_s is {self.tail_s}, wanted 0 to 60")
 
     def to_player(self, played_wav: Path) -> PlayerSettings:
         """Settings of the player process, which records to `played_wav`."""
-        return PlayerSettings(played_wav, self.sink, self.volume_db, self.ceiling_dbfs, lookahead_s=self.lookahead_s,
-                              fade_s=self.fade_s)
+        return PlayerSettings(played_wav=played_wav, **{item.name: getattr(self, item.name)
+                                                        for item in fields(SoundSettings)})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Textbook versions of the compiled kernels, written for reading. Slow on purpose; float64 throughout."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -226,3 +228,28 @@ def motion_regressors(poses: Array, n: int) -> Array:
     """Poses (n_volumes, 6) against the first, their changes, and the squares of both; the first `n` columns."""
     motion = np.hstack([poses - poses[0], np.diff(poses, axis=0, prepend=poses[:1])])
     return np.hstack([motion, motion**2])[:, :n]
+
+
+def logmel_levels(audio, rate_hz, settings):
+    """Levels in tens of dB: every frame, bin and band from its definition, in double precision."""
+    size, step = round(settings.window_s * rate_hz), round(settings.hop_s * rate_hz)
+    mel = [math.log(1 + hz / settings.break_hz) for hz in (settings.lowest_hz, settings.highest_hz)]
+    edges = [settings.break_hz * (math.exp(mel[0] + (mel[1] - mel[0]) * i / (settings.n_bands + 1)) - 1)
+             for i in range(settings.n_bands + 2)]
+    window = np.array([0.5 - 0.5 * math.cos(2 * math.pi * n / size) for n in range(size)])
+    turns = np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(size)) / size)
+    power = []
+    for start in range(0, len(audio) - size + 1, step):
+        spectrum = np.abs(turns @ (audio[start:start + size] * window / window.sum())) ** 2
+        bands = []
+        for low, centre, high in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
+            low, high = min(low, centre - rate_hz / size), max(high, centre + rate_hz / size)
+            weights = []
+            for k in range(size // 2 + 1):
+                hz = k * rate_hz / size
+                rising, falling = (hz - low) / (centre - low), (high - hz) / (high - centre)
+                weights.append(max(0.0, min(rising, falling)))
+            bands.append(np.dot(weights, spectrum) / sum(weights))
+        power.append(bands)
+    power = np.array(power)
+    return np.log10(power / power.mean() + 10 ** (-settings.floor_db / 10))

@@ -42,7 +42,7 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> PlayerSettings:
-    return PlayerSettings(tmp_path / "session" / "played.wav", sink="wav", fade_s=0.1)
+    return PlayerSettings(played_wav=tmp_path / "session" / "played.wav", sink="wav", volume_db=0.0, fade_s=0.1)
 
 
 async def until(
@@ -206,7 +206,7 @@ from realtime.playback.settings import PlayerSettings
 
 async def main():
     clips = [Clip("a", Path(sys.argv[2]), bpm=240.0)]
-    player = await PlayerClient.start(PlayerSettings(Path(sys.argv[1]), sink="wav"), clips)
+    player = await PlayerClient.start(PlayerSettings(played_wav=Path(sys.argv[1]), volume_db=0.0, sink="wav"), clips)
     child = os.fork() if sys.argv[3] == "forked" else -1
     if child == 0:  # holds the player's pipe open until it is killed
         os.close(1)
@@ -350,6 +350,6 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_a_sentence(
 
 def test_all_settings_out_of_range_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        PlayerSettings(tmp_path / "played.wav", volume_db=float("nan"), ceiling_dbfs=3.0, lookahead_s=0.1)
+        PlayerSettings(played_wav=tmp_path / "played.wav", volume_db=float("nan"), ceiling_dbfs=3.0, lookahead_s=0.1)
     for part in ("volume_db is nan", "ceiling_dbfs is 3.0, wanted -60 to 0", "lookahead_s is 0.1, wanted 0.3 to 5"):
         assert part in str(caught.value)

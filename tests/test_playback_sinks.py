@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from realtime.errors import PlaybackError
 from realtime.playback.clock import VirtualClock
 from realtime.playback.device_sink import DeviceSink
+from realtime.playback.gate import Gate
 from realtime.playback.outlet import Outlet
 from realtime.playback.output import Output
 from realtime.playback.recorder import HEADER, WavRecorder, read_played, repair_wav
 from realtime.playback.ring import FrameRing
-from realtime.playback.safety import Gate
 from realtime.playback.settings import PlayerSettings
 from realtime.playback.sinks import ClockDrain, WavSink
 
@@ -300,7 +300,7 @@ def fail_by_silence(card: FakeCard, drain: Any) -> None:
 def test_when_the_card_is_lost_time_and_recording_go_on_and_no_frame_is_missing(
     fail: Callable[[FakeCard, Any], None], cards: list[FakeCard], tmp_path: Path
 ) -> None:
-    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(20_000)[:500])
+    output = Output(PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(20_000)[:500])
     sound = noise(20_000)
     output.write(sound[500:1000])
     cards[0].ask(600)
@@ -319,7 +319,7 @@ def test_when_the_card_is_lost_time_and_recording_go_on_and_no_frame_is_missing(
 def test_a_card_that_asks_again_after_a_pause_is_not_lost(
     cards: list[FakeCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
+    output = Output(PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
     fail_by_silence(cards[0], output.drain)
     monkeypatch.setattr("time.sleep", lambda _seconds: cards[0].ask(10))  # the callback runs while check looks again
     output.write(noise(1000))
@@ -336,9 +336,9 @@ def test_auto_takes_the_clock_where_there_is_no_card_and_says_why(
         raise RuntimeError("Error querying device -1")
 
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=refuse))
-    output = Output(PlayerSettings(tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
+    output = Output(PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
     assert output.kind == "wav"
     assert "Error querying device -1" in output.no_device
     output.close()
     with pytest.raises(PlaybackError, match="Error querying device -1"):
-        Output(PlayerSettings(tmp_path / "played.wav", sink="device"), Gate(RATE_HZ), noise(0))
+        Output(PlayerSettings(played_wav=tmp_path / "played.wav", sink="device"), Gate(RATE_HZ), noise(0))

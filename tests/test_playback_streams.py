@@ -176,7 +176,7 @@ def clip(tmp_path: Path) -> Clip:
 
 @pytest.fixture
 def quiet(tmp_path: Path) -> PlayerSettings:
-    return PlayerSettings(tmp_path / "session" / "played.wav", sink="wav", fade_s=0.1)
+    return PlayerSettings(played_wav=tmp_path / "session" / "played.wav", sink="wav", volume_db=0.0, fade_s=0.1)
 
 
 async def until(

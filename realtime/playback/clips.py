@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
 from realtime.messages import Clip
+from realtime.playback.levels import gain_of_db
 from realtime.playback.mixer import ENDLESS
-from realtime.playback.safety import gain_of_db
 
 BEATS_PER_BAR = 4
 SEAM_S = 0.01  # cross-fade from the end of a loop to its start

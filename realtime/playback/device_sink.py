@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
 from realtime.playback.clock import MonotonicClock
+from realtime.playback.gate import Gate
 from realtime.playback.outlet import Outlet
 from realtime.playback.recorder import WavRecorder
 from realtime.playback.ring import CHANNELS
-from realtime.playback.safety import Gate
 from realtime.playback.sinks import LOOKAHEAD_S, RingSink
 
 LATENCY_S = 0.1  # what the sound card's own buffer should hold

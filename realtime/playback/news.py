@@ -5,6 +5,8 @@ import queue
 import threading
 from typing import BinaryIO
 
+import msgspec
+
 from realtime.playback import protocol
 from realtime.playback.mixer import CueStart
 from realtime.playback.outlet import Outlet
@@ -14,21 +16,21 @@ EVENTS_KEPT = 10_000  # while the parent does not read
 
 
 class EventWriter:
-    """Writes events from a thread, so that a parent that does not read cannot stop the sound.
+    """Writes lines from a thread, so that neither a parent that does not read nor a slow disk stops the sound.
 
     Parameters
     ----------
     pipe : binary file
-        To the parent.
+        To the parent, or on disk.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
-        self._queue: queue.Queue[protocol.Event | None] = queue.Queue(EVENTS_KEPT)
+        self._queue: queue.Queue[msgspec.Struct | None] = queue.Queue(EVENTS_KEPT)
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
-    def put(self, event: protocol.Event) -> None:
+    def put(self, event: msgspec.Struct) -> None:
         """Send soon; dropped when the parent has not read thousands of them."""
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(event)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.playback.gate import Gate
 from realtime.playback.recorder import WavRecorder
 from realtime.playback.ring import FrameRing
-from realtime.playback.safety import Gate
 from realtime.ports import SinkStats
 
 BREAK_FADE_FRAMES = 32
 
 
 @dataclass(frozen=True)
-class _Anchor:
+class Anchor:
     """At `time_s`, the frame `played` (silence of underruns counted) left or leaves the ring."""
 
     played: int
@@ -49,10 +49,15 @@ class Outlet:
         self._played = 0
         self._underruns = 0
         self._peak = 0.0
-        self._anchor = _Anchor(0, 0.0)
+        self._anchor = Anchor(0, 0.0)
         self._gap_at = [0]  # ring frame before which silence was inserted …
         self._gap_total = [0]  # … and all the silence inserted up to there
         self.draining = True  # False once close began: an empty ring is then the end, not an underrun
+
+    @property
+    def anchor(self) -> Anchor:
+        """The last frame of which it is known when it left."""
+        return self._anchor
 
     @property
     def played(self) -> int:
@@ -61,7 +66,7 @@ class Outlet:
 
     def pull(self, out: NDArray[np.float32], time_s: float) -> None:
         """Fill `out`, shape (n, 2), with the next frames, the first of which leaves at `time_s`."""
-        self._anchor = _Anchor(self._played, time_s)
+        self._anchor = Anchor(self._played, time_s)
         n_frames = self.ring.read_into(out)
         if n_frames < len(out):
             self._break_off(out, n_frames)
@@ -102,7 +107,7 @@ class Outlet:
 
     def restart_clock(self, time_s: float) -> None:
         """Say that the next frame leaves at `time_s`."""
-        self._anchor = _Anchor(self._played, time_s)
+        self._anchor = Anchor(self._played, time_s)
 
     def stats(self) -> SinkStats:
         """Counters so far."""

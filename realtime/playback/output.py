@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from realtime.errors import PlaybackError
 from realtime.playback.clock import MonotonicClock
 from realtime.playback.device_sink import PortAudioDrain
+from realtime.playback.gate import Gate
 from realtime.playback.outlet import Outlet
 from realtime.playback.recorder import WavRecorder
-from realtime.playback.safety import Gate
 from realtime.playback.settings import PlayerSettings
 from realtime.playback.sinks import ClockDrain, Drain, RingSink
 

@@ -23,24 +23,26 @@ from numpy.typing import NDArray
 
 from realtime.errors import RealtimeError
 from realtime.playback import protocol
+from realtime.playback.calibration import Calibration, read_calibration
 from realtime.playback.clips import ClipLibrary, Loop
 from realtime.playback.door import Door, door_of
+from realtime.playback.gate import Gate
+from realtime.playback.latch import Latch
+from realtime.playback.loudness import DoseRule
 from realtime.playback.mixer import Mixer
+from realtime.playback.monitor import Monitor, dose_before
 from realtime.playback.news import EventWriter, Hearing
 from realtime.playback.output import Output
-from realtime.playback.safety import Gate, SafetyChain
+from realtime.playback.safety import ChainSettings, SafetyChain, warm_up
 from realtime.playback.settings import PlayerSettings, is_volume
-from realtime.playback.streams import ConditionStart, StreamSource
+from realtime.playback.streaming import Streaming
 
 STATUS_PERIOD_S = 0.5
 TAIL_BLOCKS = 5  # of silence at the end of every recording
-FED_POLL_S = 0.005  # how often the mixer looks while it waits for a stream's chunk
-STREAM_LOOKAHEAD = 0.8  # of the look-ahead, what is mixed and queued when the next chunk is asked for …
-STALL_AT = 0.3  # … and what is left of it when a chunk that has not come is given up
 REALTIME_PRIORITY = 30
 ORPHAN_FADE_S = 0.5  # with a ring of up to as much, silence comes within a second of the parent's death
 ORPHANED = "the live program is gone"
-QUIETEST_DBFS = -200.0  # JSON has no infinity
+SWITCH_INTERVAL_S = 0.0005  # after so long a thread of ours lets the one that drains the ring have the interpreter
 
 
 @dataclass(frozen=True)
@@ -75,20 +77,26 @@ class Player:
         self._events = events
         self._library = ClipLibrary(configuration.clips, settings.rate_hz)
         self._mixer = Mixer(settings.rate_hz, settings.fade_s)
-        self._chain = SafetyChain(settings.rate_hz, settings.volume_db, settings.ceiling_dbfs)
-        self._block_frames = 2 * self._chain.delay_frames
+        calibration = None
+        if settings.calibration is not None:
+            calibration = read_calibration(settings.calibration, settings.rate_hz)
+        self._chain = SafetyChain(_chain_settings(settings, calibration))
+        self._block_frames = 2 * self._chain.chunk_frames
+        self._latch = Latch(settings.played_wav)
         self._gate = Gate(settings.rate_hz)
+        if self._latch.held:
+            self._gate.stop()
         self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
         self._ending = ""
-        self._lookahead_frames = round(settings.lookahead_s * settings.rate_hz)
-        self._streaming: _ReadyCue | None = None  # the last cue to a stream
-        self._fed = threading.Event()
         n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
         lead_in = self._chain.process(self._mixer.mix(n_ahead * self._block_frames))
         self._output = Output(settings, self._gate, lead_in)
+        rule, dose = DoseRule(settings.dose_criterion_dba), dose_before(settings.played_wav)
+        self._monitor = Monitor(self._output, events, calibration, rule, dose)
         self._hearing = Hearing(self._output.outlet, events, self._chain.delay_frames)
-        self._door = _open_door(settings, self.obey_guest, self._fed.set)
+        self._streaming = Streaming(self._mixer, self._output.outlet.ring, self._hearing, events)
+        self._streaming.door = _open_door(settings, self.obey_guest, self._streaming.fed.set)
 
     def end(self, reason: str) -> None:
         """Fade out and end; from any thread."""
@@ -106,8 +114,9 @@ class Player:
     def _obey(self, command: protocol.Command) -> None:
         match command:
             case protocol.Stop():
-                self._gate.stop()
+                self._stop("the operator")
             case protocol.Rearm():
+                self._latch.release()
                 self._gate.rearm()
             case protocol.Mute():
                 self._gate.mute(command.muted)
@@ -119,6 +128,13 @@ class Player:
                 self.end("closed")
             case _:
                 self._events.put(protocol.Rejected(-1, f"Cannot do {command} now."))
+
+    def _stop(self, why: str) -> None:
+        self._gate.stop()  # first: the file may take its time
+        try:
+            self._latch.hold(why)
+        except OSError as exc:
+            self._events.put(protocol.Failed(f"STOP holds, but only in this player: {exc}.", self._output.kind))
 
     def obey_guest(self, command: protocol.Command) -> protocol.Event:
         """Carry out what came by the door; what is played stays the live program's to say."""
@@ -148,15 +164,11 @@ class Player:
         blocks_per_status = max(1, round(STATUS_PERIOD_S * self._settings.rate_hz / self._block_frames))
         n_blocks = 0
         while not self._chain.faded_out:
-            if (
-                os.getppid() != self._parent_pid
-            ):  # the end of the pipe says so too, unless a child of the parent holds it
+            if os.getppid() != self._parent_pid:  # the pipe's end says so too, unless a child of the parent holds it
                 self.end(ORPHANED)
             self._take_orders()
-            self._ask_for_chunks()
-            if self._waits_for_chunk():
-                self._fed.wait(FED_POLL_S)
-                self._fed.clear()
+            self._streaming.ask_for_chunks()
+            if not self._ending and self._streaming.wait_for_chunk(self._block_frames):
                 self._hearing.tell()
                 continue
             self._play_block(self._mixer.mix(self._block_frames))
@@ -168,6 +180,7 @@ class Player:
         self._output.close()
         self._hearing.tell()
         self._report_status()
+        self._monitor.close()
         stats = self._output.outlet.stats()
         self._events.put(protocol.Ended(self._ending, stats.frames_played, stats.underruns, stats.peak))
 
@@ -181,7 +194,7 @@ class Player:
                 time_s=output.outlet.time_of(0),
                 device_latency_s=output.drain.latency_s,
                 priority=priority,
-                door=str(door_of(self._settings.played_wav)) if self._door else "",
+                door=str(door_of(self._settings.played_wav)) if self._streaming.door else "",
             )
         )
 
@@ -189,56 +202,14 @@ class Player:
         with contextlib.suppress(queue.Empty):
             while True:
                 match order := self._orders.get_nowait():
+                    case _ReadyCue() if order.stream:
+                        self._streaming.cue(order.number, order.stream, order.loop)
                     case _ReadyCue():
-                        self._cue(order)
+                        self._mixer.cue(order.number, order.loop)
                     case protocol.Volume():
                         self._chain.set_volume_db(order.volume_db)
                     case _End() if not self._ending:
                         self._begin_end(order.reason)
-
-    def _cue(self, order: _ReadyCue) -> None:
-        if not order.stream:
-            self._mixer.cue(order.number, order.loop)
-            return
-        inlet = self._door.inlet(order.stream) if self._door else None
-        if inlet is None:
-            reason = f"Nobody feeds stream {order.stream!r}. Connect its producer to the player's door first."
-            self._events.put(protocol.Rejected(order.number, reason))
-            return
-        self._streaming = order
-        self._mixer.cue(order.number, inlet.source)
-
-    def _ask_for_chunks(self) -> None:
-        """Keep what streams have mixed and queued at the look-ahead, and no more: the next condition is newer."""
-        for source in (self._mixer.playing, self._mixer.waiting):
-            if not isinstance(source, StreamSource) or self._door is None:
-                continue
-            plays = source is self._mixer.playing and not source.starved
-            ahead = source.queued + (self._output.outlet.ring.fill if plays else 0)
-            inlet = self._door.inlet(source.stream)
-            wanted_ahead = STREAM_LOOKAHEAD * self._lookahead_frames if plays else 0
-            if inlet is not None and ahead <= wanted_ahead:
-                inlet.want()
-
-    def _waits_for_chunk(self) -> bool:
-        """Whether a stream has too little for a block, and there is time left for more to come."""
-        playing = self._mixer.playing
-        if self._mixer.ready >= self._block_frames or (playing is not None and playing.starved) or self._ending:
-            return False
-        return self._output.outlet.ring.fill > STALL_AT * self._lookahead_frames
-
-    def _follow_stream(self) -> None:
-        """Expect its conditions to be heard; put the fallback in its place when it broke off."""
-        source, streaming = self._mixer.playing, self._streaming
-        if not isinstance(source, StreamSource) or streaming is None:
-            return
-        for condition, position in source.take_conditions():
-            self._hearing.expect(ConditionStart(source.stream, condition, self._mixer.start + position))
-        if source.tell_stall():
-            loop = streaming.loop
-            self._events.put(protocol.Stalled(source.stream, loop.clip_id if loop else ""))
-            if loop is not None and self._mixer.waiting is None:
-                self._mixer.cue(streaming.number, loop)
 
     def _begin_end(self, reason: str) -> None:
         self._ending = reason
@@ -251,27 +222,25 @@ class Player:
         self._output.write(self._chain.process(mixed))
         for start in self._mixer.take_news():
             self._hearing.expect(start)
-        self._follow_stream()
+        self._streaming.follow()
         self._hearing.tell()
         for reason in self._output.take_failures():
             self._events.put(protocol.Failed(reason, self._output.kind))
 
     def _report_status(self) -> None:
-        output = self._output
-        level, stats = self._chain.read_level(), output.outlet.stats()
-        self._events.put(
-            protocol.Status(
-                frames_played=stats.frames_played,
-                underruns=stats.underruns,
-                peak=stats.peak,
-                peak_dbfs=max(level.peak_dbfs, QUIETEST_DBFS),
-                rms_dbfs=max(level.rms_dbfs, QUIETEST_DBFS),
-                bad_blocks=level.bad_blocks,
-                device_underruns=output.drain.device_underruns,
-                recording_lost_frames=output.recorder.lost_frames if output.recorder else 0,
-                stopped=self._gate.stopped,
-            )
-        )
+        chain = self._chain
+        if self._monitor.watch(chain.read_level(), chain.bad_blocks, chain.limited_chunks):
+            self._stop("the dose meter: a day's dose is used up")
+            reason = "The sound is stopped: a day's dose at the ear is used up. Re-arm only if you answer for more."
+            self._events.put(protocol.Failed(reason, self._output.kind))
+
+
+def _chain_settings(settings: PlayerSettings, calibration: Calibration | None) -> ChainSettings:
+    ceiling_dbfs, taps = settings.ceiling_dbfs, None
+    if calibration is not None:
+        ceiling_dbfs = min(ceiling_dbfs, settings.loudest_db_spl - calibration.db_spl_at_0dbfs)
+        taps = calibration.taps
+    return ChainSettings(settings.rate_hz, settings.volume_db, ceiling_dbfs, settings.gain_db, taps)
 
 
 def _open_door(settings: PlayerSettings, obey: Callable[[protocol.Command], protocol.Event],
@@ -307,6 +276,8 @@ def main() -> int:
         if not isinstance(first, protocol.Configure):
             events.put(protocol.Failed(f"The first command was {first}, wanted configure.", ""))
             return 1
+        warm_up()  # before it has priority: compiling takes seconds, once on a machine
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         priority = _ask_for_priority()
         player = Player(first, events)
         signal.signal(signal.SIGTERM, lambda _signum, _frame: player.end("terminated"))

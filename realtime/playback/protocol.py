@@ -156,14 +156,24 @@ class Obeyed(msgspec.Struct, frozen=True, tag_field="event", tag="obeyed"):
 
 
 class Status(msgspec.Struct, frozen=True, tag_field="event", tag="status"):
-    """Twice a second: counters since the start, loudness since the last status (dBFS, at least -200)."""
+    """Twice a second: counters since the start, levels since the last status (dB, at least -200).
+
+    `level_dba` and `dose_percent`, at the ear, are None without a calibration; `drift_ppm`, how much faster
+    than the monotonic clock the sink's runs, is None in the first ten seconds.
+    """
 
     frames_played: int
     underruns: int
     peak: float
     peak_dbfs: float
     rms_dbfs: float
+    momentary_lufs: float
+    short_term_lufs: float
+    level_dba: float | None
+    dose_percent: float | None
+    drift_ppm: float | None
     bad_blocks: int
+    limited_chunks: int
     device_underruns: int
     recording_lost_frames: int
     stopped: bool
@@ -208,7 +218,7 @@ _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command, dec_hoo
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
-def encode_line(message: Command | Event) -> bytes:
+def encode_line(message: msgspec.Struct) -> bytes:
     """One line, its end included."""
     return _encoder.encode(message) + b"\n"
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
 from realtime.playback.clock import Clock, MonotonicClock
+from realtime.playback.gate import Gate
 from realtime.playback.outlet import Outlet
 from realtime.playback.recorder import WavRecorder
 from realtime.playback.ring import CHANNELS
-from realtime.playback.safety import Gate
 from realtime.ports import SinkStats
 
 PERIOD_S = 0.01

@@ -122,8 +122,7 @@ class StreamSource:
         """Drop what is queued: the stream plays no more, and begins anew when it is asked for again."""
         with self._lock:
             self._starts += 1
-            self._chunks.clear()
-            self._queued = self._taken = 0
+            self._drop()
             self._condition = -1
             self._dry, self._gain, self._stall_told = False, 1.0, False
 
@@ -166,7 +165,13 @@ class StreamSource:
             gains = np.clip(self._gain + steps, 0.0, 1.0)
             taken *= gains[:, None].astype(np.float32)
             self._gain = float(gains[-1])
+            if self.starved and not self.ready:
+                self._drop()  # the rest of the reserve would sound late
         return taken
+
+    def _drop(self) -> None:
+        self._chunks.clear()
+        self._queued = self._taken = 0
 
     def _dequeue(self, n_frames: int, position: int) -> NDArray[np.float32]:
         """A copy of the next frames; there are as many."""

@@ -1,0 +1,42 @@
+"""Whatever a path names, as an embedder."""
+
+from pathlib import Path
+
+from offline_training.errors import DatasetError
+from offline_training.targets import LogMelEmbedder
+from realtime.music.embedder_spec import SPEC_FILE
+from realtime.music.onnx_embedder import OnnxEmbedder
+from realtime.ports import Embedder
+
+SHIPPED = Path(__file__).resolve().parents[1] / "exported_models"
+
+
+def open_embedder(name: str | Path) -> Embedder:
+    """Open an embedder.
+
+    Parameters
+    ----------
+    name : str or Path
+        One that comes with the program, such as "synth-128"; or a folder with a spec.json; or a folder
+        with a CLAP model; or the embedder.npz of a corpus.
+
+    Raises
+    ------
+    DatasetError
+        There is nothing of the kind.
+    EmbedderError
+        There is one, but damaged.
+    """
+    shipped = SHIPPED / f"embedder-{name}"
+    path = shipped if (shipped / SPEC_FILE).exists() else Path(name)
+    if (path / SPEC_FILE).exists():
+        return OnnxEmbedder.read(path)
+    if (path / "config.json").exists():
+        from offline_training.embedder.clap import ClapEmbedder  # noqa: PLC0415 - torch, only when asked for
+
+        return ClapEmbedder.read(path)
+    if path.suffix == ".npz":
+        return LogMelEmbedder.load(path)
+    known = ", ".join(sorted(folder.name.removeprefix("embedder-") for folder in SHIPPED.glob("embedder-*")))
+    raise DatasetError(f"no embedder {str(name)!r}: wanted one of {known}, a folder with {SPEC_FILE} or a CLAP model, "
+                       "or an embedder.npz; correct the name")
