@@ -17,6 +17,7 @@ from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError
 from realtime.music.catalogue import Catalogue, read_catalogue
+from realtime.playback.calibration import read_calibration
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
 from realtime.playback.settings import RATE_HZ, is_volume
@@ -77,6 +78,9 @@ def problems(settings: LiveSettings) -> list[str]:
         _attempt(found, lambda: OnnxDecoder(bundle))
     if bundle is not None and catalogue is not None:
         _attempt(found, lambda: check_space(bundle, catalogue.space, f"catalogue {settings.catalogue}"))
+    if settings.playback.calibration is not None:
+        calibration = settings.playback.calibration
+        _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
     folder = SessionFolder(settings.session)
     _attempt(found, lambda: _check_folder(folder))
     if not found:

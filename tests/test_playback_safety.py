@@ -15,6 +15,7 @@ from realtime.playback.gate import Gate
 from realtime.playback.levels import gain_of_db
 from realtime.playback.safety import MARGIN_DB, ChainSettings, SafetyChain, interpolation_filters
 from tests import naive_playback as naive
+from tests.playback_fuzz import fuzz
 
 RATE_HZ = 48000
 LOOKAHEAD = 240
@@ -91,14 +92,23 @@ def test_a_tone_whose_samples_miss_its_peak_is_limited_by_its_peak() -> None:
     assert np.abs(out).max() == pytest.approx(gain_of_db(-1.0 - MARGIN_DB - 3.01), rel=0.01)
 
 
-def test_the_clamp_alone_keeps_the_ceiling_so_that_the_limiter_need_not_be_trusted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_clamp_alone_keeps_the_ceiling_so_that_the_limiter_need_not_be_trusted() -> None:
     chain = make(0.0, -3.0)
-    monkeypatch.setattr("realtime.playback.kernels.limit", lambda *_everything: None)
-    out = chain.process(sine(50.0, 0.01))
+    chain.arrays[-1][0] = 1e9  # a limiter that limits nothing
+    out = run(chain, sine(50.0, 0.1))
     assert float(np.abs(out).max()) == pytest.approx(gain_of_db(-3.0), rel=1e-6)
     assert float(np.abs(out).max()) <= gain_of_db(-3.0)
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "n_taps"), [(30_000, 1), (30_000, 16), pytest.param(10_000_000, 16, marks=pytest.mark.long)]
+)
+@pytest.mark.timeout(3600)
+def test_millions_of_blocks_of_any_kind_leave_nothing_above_the_ceiling(n_blocks: int, n_taps: int) -> None:
+    fuzzed = fuzz(n_blocks, seed=n_blocks + n_taps, n_taps=n_taps)
+    assert fuzzed.bad_blocks > n_blocks / 100
+    assert (fuzzed.not_finite, fuzzed.above_ceiling) == (0, 0)
+    assert fuzzed.true_peak_over_db <= 0.1
 
 
 def test_sound_under_the_ceiling_passes_bit_for_bit_five_milliseconds_later() -> None:
@@ -136,15 +146,15 @@ def test_a_loud_passage_is_turned_down_not_clipped_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_block_with_a_bad_sample_is_silence_and_counted(bad: float) -> None:
+def test_a_chunk_with_a_bad_sample_is_silence_and_counted(bad: float) -> None:
     chain = make(0.0, -1.0)
     run(chain, sine(0.5, 0.1))
     block = sine(0.5, 0.01)
     block[17, 1] = bad
-    chain.process(block)
+    before = chain.process(block)
     muted = chain.process(sine(0.5, 0.01))
-    assert not muted[:DELAY].any()
-    assert chain.bad_blocks == 1
+    assert not np.concatenate([before, muted])[DELAY : DELAY + LOOKAHEAD].any()
+    assert chain.bad_chunks == 1
     back = run(chain, sine(0.5, 0.2))
     assert np.abs(back[-BLOCK:]).max() == pytest.approx(0.5, rel=0.01)
 

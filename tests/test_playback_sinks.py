@@ -239,6 +239,7 @@ class FakeCard:
     def __init__(self, **options: Any) -> None:
         self.options = options
         self.latency = 0.042
+        self.device = 0
         self.calls: list[str] = []
         self.heard: list[NDArray[np.float32]] = []
 
@@ -260,6 +261,16 @@ class FakeCard:
         self.heard.append(out)
 
 
+def portaudio(open_stream: Callable[..., FakeCard]) -> SimpleNamespace:
+    """The part of `sounddevice` that the drain uses."""
+    return SimpleNamespace(
+        OutputStream=open_stream,
+        query_devices=lambda _device: {"name": "Fake card"},
+        _terminate=lambda: None,
+        _initialize=lambda: None,
+    )
+
+
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> list[FakeCard]:
     made: list[FakeCard] = []
@@ -268,7 +279,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[FakeCard]:
         made.append(FakeCard(**options))
         return made[-1]
 
-    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=open_stream))
+    monkeypatch.setitem(sys.modules, "sounddevice", portaudio(open_stream))
     return made
 
 
@@ -316,6 +327,42 @@ def test_when_the_card_is_lost_time_and_recording_go_on_and_no_frame_is_missing(
     np.testing.assert_array_equal(played[: len(sound) - 32], sound[:-32])  # the end fades out
 
 
+def test_a_card_that_comes_back_is_taken_again_and_fades_in(cards: list[FakeCard], tmp_path: Path) -> None:
+    settings = PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto")
+    output = Output(settings, Gate(RATE_HZ), noise(480), retry_s=0.01)
+    fail_by_end(cards[0], output.drain)
+    output.write(np.full((9600, 2), 0.25, np.float32))
+    while not (recovered := output.take_recovered()):
+        output.write(noise(0))
+    assert (recovered, output.kind) == ("Fake card", "device")
+    assert cards[1].options["device"] == "Fake card"  # no other: its gain would not be known
+    output.write(np.full((4800, 2), 0.25, np.float32))
+    cards[1].ask(4800)
+    heard = cards[1].heard[-1]
+    assert 0.0 < np.abs(heard).max() <= 0.25 * 4800 / RATE_HZ + 1e-4  # a tenth of the way up in a tenth of a second
+    output.close()
+
+
+def test_stop_drops_what_the_card_has_taken_already_and_rearming_opens_it_again(
+    cards: list[FakeCard], tmp_path: Path
+) -> None:
+    gate = Gate(RATE_HZ)
+    settings = PlayerSettings(played_wav=tmp_path / "played.wav", sink="device")
+    output = Output(settings, gate, noise(480), retry_s=0.01)
+    output.stop()
+    assert cards[0].calls == ["start", "abort"]
+    for _ in range(20):
+        output.write(noise(480))
+    assert (output.kind, len(cards)) == ("wav", 1)  # stays closed while STOP holds
+    [failure] = output.take_failures()
+    assert failure.startswith("STOP: the sound card is closed")
+    gate.rearm()
+    while not output.take_recovered():
+        output.write(noise(0))
+    assert (output.kind, len(cards)) == ("device", 2)
+    output.close()
+
+
 def test_a_card_that_asks_again_after_a_pause_is_not_lost(
     cards: list[FakeCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,7 +382,7 @@ def test_auto_takes_the_clock_where_there_is_no_card_and_says_why(
     def refuse(**_options: Any) -> FakeCard:
         raise RuntimeError("Error querying device -1")
 
-    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=refuse))
+    monkeypatch.setitem(sys.modules, "sounddevice", portaudio(refuse))
     output = Output(PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto"), Gate(RATE_HZ), noise(0))
     assert output.kind == "wav"
     assert "Error querying device -1" in output.no_device

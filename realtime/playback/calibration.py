@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from realtime.atomic import write_json
@@ -65,6 +66,31 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def taps(self) -> NDArray[np.float64]:
         """The equaliser, shape (2, n_taps)."""
         return np.array([self.eq_left, self.eq_right], dtype=np.float64)
+
+
+def read_taps(path: Path, rate_hz: int) -> list[float]:
+    """An impulse response for one ear, from a mono WAV of this rate or a one-dimensional .npy.
+
+    Raises
+    ------
+    PlaybackError
+        It cannot be read, or is something else.
+    """
+    try:
+        if path.suffix == ".npy":
+            taps = np.load(path, allow_pickle=False)
+        else:
+            taps, file_rate_hz = soundfile.read(path, dtype="float64")
+            if file_rate_hz != rate_hz:
+                message = f"Equaliser {path} is for {file_rate_hz} Hz, wanted {rate_hz} Hz: ask its maker for that one."
+                raise PlaybackError(message)
+    except (OSError, ValueError, soundfile.SoundFileError) as exc:
+        message = f"Equaliser {path} cannot be read: {exc}. Give a mono WAV or a .npy of its impulse response."
+        raise PlaybackError(message) from exc
+    if taps.ndim != 1:
+        message = f"Equaliser {path} has shape {taps.shape}, wanted one ear's taps. Give one file for each ear."
+        raise PlaybackError(message)
+    return [float(tap) for tap in taps]
 
 
 def read_calibration(path: Path, rate_hz: int) -> Calibration:

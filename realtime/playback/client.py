@@ -23,6 +23,8 @@ CLOSE_MARGIN_S = 10.0
 BACKLOG_BYTES = 1 << 20  # of commands that a hung player did not take
 EVENTS_KEPT = 10_000
 LONGEST_LINE = 1 << 20
+WATCH_PERIOD_S = 0.5
+HUNG_AFTER_S = 2.0  # a player tells its status four times in this time
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -69,7 +71,10 @@ class PlayerClient:
         self._ended: protocol.Ended | None = None
         self._sink: str = settings.sink
         self._reason = ""
+        self._heard = False
+        self._closing = False
         self._reader = asyncio.create_task(self._read(), name="player-events")
+        self._watcher = asyncio.create_task(self._watch(), name="player-watch")
 
     @classmethod
     async def start(cls, settings: PlayerSettings, clips: Sequence[Clip]) -> Self:
@@ -168,6 +173,7 @@ class PlayerClient:
 
     async def close(self) -> PlayerSummary:
         """Fade out, wait for the process to end, and say what it did; may be called twice."""
+        self._closing = True
         self._send(protocol.Close())
         limit_s = self._settings.fade_s + self._settings.lookahead_s + CLOSE_MARGIN_S
         try:
@@ -218,7 +224,25 @@ class PlayerClient:
             self._note(protocol.Failed(self._reason, ""))
         self._events.put_nowait(None)
 
+    async def _watch(self) -> None:
+        """Kill a player that hangs: its end is then told like any other.
+
+        Silence is counted in periods in which this loop ran, not in time: what stood still together
+        with the player, a suspended machine or a stopped live program, is not the player's fault.
+        """
+        silent_periods = 0
+        while self.alive and not self._closing:
+            await asyncio.sleep(WATCH_PERIOD_S)
+            silent_periods = 0 if self._heard or self._started is None else silent_periods + 1
+            self._heard = False
+            if silent_periods * WATCH_PERIOD_S >= HUNG_AFTER_S + self._settings.lookahead_s and not self._closing:
+                self._reason = f"The player hung: it said nothing for {silent_periods * WATCH_PERIOD_S:g} s; killed."
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+                return
+
     def _note(self, event: protocol.Event) -> None:
+        self._heard = True
         match event:
             case protocol.Started():
                 self._started, self._sink = event, event.sink
@@ -241,6 +265,7 @@ class PlayerClient:
             self._process.kill()
         await self._process.wait()
         await self._reader
+        self._watcher.cancel()
         if self._process.stdin is not None:
             self._process.stdin.close()
             with suppress(OSError):

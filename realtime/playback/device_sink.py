@@ -16,6 +16,7 @@ from realtime.playback.sinks import LOOKAHEAD_S, RingSink
 
 LATENCY_S = 0.1  # what the sound card's own buffer should hold
 SILENT_TOO_LONG_S = 0.5  # a callback that did not run for this long means that the card is gone …
+STOPPED = "it was stopped"
 SECOND_LOOK_S = 0.1  # … unless it runs within this time
 
 
@@ -29,6 +30,10 @@ class PortAudioDrain:
     ----------
     outlet : Outlet
         What to pull from.
+    device : str
+        The card to open and no other; "" for the system's default.
+    waits : bool
+        Play silence until `begin`, beside another drain of the outlet.
 
     Raises
     ------
@@ -36,8 +41,9 @@ class PortAudioDrain:
         No PortAudio, no sound card, or one that refuses the rate.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, device: str = "", *, waits: bool = False) -> None:
         self._outlet = outlet
+        self._waits = waits
         self._failure = ""
         self._called_s = time.monotonic()
         self._closed = False
@@ -45,7 +51,11 @@ class PortAudioDrain:
         try:
             import sounddevice  # noqa: PLC0415 - raises without PortAudio, which only this sink needs
 
+            if waits:  # opened again: a card that was plugged in since the start is seen by a new look only
+                sounddevice._terminate()
+                sounddevice._initialize()
             self._stream: Any = sounddevice.OutputStream(
+                device=device or None,
                 samplerate=outlet.rate_hz,
                 channels=CHANNELS,
                 dtype="float32",
@@ -54,6 +64,7 @@ class PortAudioDrain:
                 callback=self._fill,
                 finished_callback=self._finished,
             )
+            self.device = str(sounddevice.query_devices(self._stream.device)["name"])
             self._stream.start()
         except Exception as exc:  # OSError without the library, PortAudioError (not importable then) without a card
             message = (
@@ -70,13 +81,16 @@ class PortAudioDrain:
     def _fill(self, out: NDArray[np.float32], _frames: int, _time: Any, status: Any) -> None:
         now_s = time.monotonic()
         self._called_s = now_s
+        if self._waits:
+            out[:] = 0.0
+            return
         if status.output_underflow:
             self.device_underruns += 1
         self._outlet.pull(out, now_s)
 
     def _finished(self) -> None:
         if not self._closed:
-            self._failure = "its stream ended"
+            self._failure = self._failure or "its stream ended"
 
     def _lost(self) -> str:
         """Why no frames leave any more; "" while they do."""
@@ -87,11 +101,22 @@ class PortAudioDrain:
 
     def check(self) -> None:
         """Raise PlaybackError when the card has not asked for sound for half a second or its stream ended."""
+        if self._failure == STOPPED:
+            raise PlaybackError("STOP: the sound card is closed, and opened again after re-arming.")
         if self._lost():
             time.sleep(SECOND_LOOK_S)  # a process that was stopped and goes on has not lost its card
         if reason := self._lost():
             message = f"The sound card is lost: {reason}. Check its cable; the session goes on without sound."
             raise PlaybackError(message)
+
+    def begin(self) -> None:
+        """Pull from now on."""
+        self._waits = False
+
+    def abort(self) -> None:
+        """Silence the card within its own period, and let go of it; `check` raises from now on."""
+        self._failure = STOPPED
+        self._stream.abort(ignore_errors=True)
 
     def close(self) -> None:
         """Stop the stream, a working card after what it already took; may be called twice."""

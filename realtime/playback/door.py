@@ -18,14 +18,8 @@ import msgspec
 from realtime.playback import feed, protocol
 from realtime.playback.streams import StreamSource
 
-DOOR_NAME = "player.sock"
 BACKLOG = 16
 SEND_TIMEOUT = struct.pack("ll", 0, 50_000)  # s, µs: a producer that does not read for so long is no producer
-
-
-def door_of(played_wav: Path) -> Path:
-    """Where the door of the player that records there is."""
-    return played_wav.with_name(DOOR_NAME)
 
 
 class Inlet:

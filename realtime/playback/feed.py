@@ -6,9 +6,7 @@ new condition waits for one chunk and the look-ahead, no longer. A message is on
 chunk's line is followed by its samples.
 """
 
-import os
 import select
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
+from realtime.playback.address import connect_unix
 from realtime.playback.ring import CHANNELS
 from realtime.playback.streams import ChunkHeader
 
@@ -79,27 +78,6 @@ def read_frames(pipe: BinaryIO, n_frames: int) -> NDArray[np.float32]:
         raise EOFError(message)
     frames = np.frombuffer(content, dtype="<f4").reshape(n_frames, CHANNELS)
     return frames.astype(np.float32)
-
-
-def connect_unix(path: Path, timeout_s: float) -> socket.socket:
-    """A connection to a socket in the file system, however long its path is.
-
-    Raises
-    ------
-    OSError
-        Nobody listens there.
-    """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout_s)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        connection.connect(f"/proc/self/fd/{folder}/{path.name}")  # an address holds 107 bytes, a path may be longer
-    except BaseException:
-        connection.close()
-        raise
-    finally:
-        os.close(folder)
-    return connection
 
 
 class StreamFeed:

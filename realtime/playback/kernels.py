@@ -109,7 +109,7 @@ def limit(chunk: Array64, buffer: Array64, state: Array64, phases: Array64, boun
         Gain at the border in front of the chunk that leaves, and what that chunk allows; is moved on.
     phases : float64 array of shape (n_phases, n_taps)
         As for `true_peak`.
-    bounds : float64 array of shape (3,)
+    bounds : float64 array of shape (3,) or longer
         Limit; release as the part of the way back to 1 in one chunk; limit over the filters' largest gain.
     """
     n = chunk.shape[0]
@@ -126,6 +126,65 @@ def limit(chunk: Array64, buffer: Array64, state: Array64, phases: Array64, boun
     state[0], state[1] = gain, allows
     for frame in range(n + half):
         buffer[frame] = buffer[frame + n]
+
+
+@compiled
+def protect(
+    block: Array32,
+    out: Array32,
+    work: Array64,
+    line: Array64,
+    taps: Array64,
+    volume: Array64,
+    buffer: Array64,
+    state: Array64,
+    phases: Array64,
+    bounds: Array64,
+) -> bool:
+    """One chunk through gain, equaliser, volume, limiter and clamp; whether it was finite.
+
+    One that is not becomes silence, what the equaliser remembers of it too, and the volume begins at 0.
+
+    Parameters
+    ----------
+    block, out : float32 array of shape (n, 2)
+        What comes, and what leaves: finite and within the clamp, whatever comes.
+    work : float64 array of shape (n, 2)
+        Is overwritten.
+    line, taps : float64 arrays
+        As for `equalise`; `line` holds the past in front and is moved on.
+    volume : float64 array of shape (4,)
+        Now, where it goes, how far it may go in one chunk, and the gain in front of the equaliser.
+    buffer, state, phases : float64 arrays
+        As for `limit`.
+    bounds : float64 array of shape (4,)
+        As for `limit`, and the clamp.
+    """
+    n = block.shape[0]
+    past = taps.shape[1] - 1
+    finite = all_finite(block)
+    if finite:
+        for frame in range(n):
+            for channel in range(2):
+                line[channel, past + frame] = np.float64(block[frame, channel]) * volume[3]
+    else:
+        line[:] = 0.0
+        volume[0] = 0.0
+    equalise(line, taps, work)
+    for channel in range(2):
+        for k in range(past):
+            line[channel, k] = line[channel, k + n]
+    step = min(max(volume[1] - volume[0], -volume[2]), volume[2])
+    for frame in range(n):
+        factor = volume[0] + step * (frame / n)
+        work[frame, 0] *= factor
+        work[frame, 1] *= factor
+    volume[0] += step
+    limit(work, buffer, state, phases, bounds)
+    for frame in range(n):
+        for channel in range(2):
+            out[frame, channel] = np.float32(min(max(work[frame, channel], -bounds[3]), bounds[3]))
+    return finite
 
 
 @compiled

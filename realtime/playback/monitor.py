@@ -88,7 +88,7 @@ class Monitor:
         recorder = output.recorder
         self._ticks = EventWriter(clock_file(recorder.path).open("ab")) if recorder else None
 
-    def watch(self, reading: Reading, bad_blocks: int, limited_chunks: int) -> bool:
+    def watch(self, reading: Reading, bad_chunks: int, limited_chunks: int) -> bool:
         """Tell the status and keep the clock; returns whether this reading has used up the day's dose."""
         before = self._dose
         level = None
@@ -102,6 +102,7 @@ class Monitor:
         self._drift.add(anchor.played, anchor.time_s)
         self._events.put(
             protocol.Status(
+                sink=output.kind,
                 frames_played=stats.frames_played,
                 underruns=stats.underruns,
                 peak=stats.peak,
@@ -112,7 +113,7 @@ class Monitor:
                 level_dba=None if level is None else max(level, QUIETEST_DB),
                 dose_percent=None if level is None else 100.0 * self._dose,
                 drift_ppm=self._drift.ppm,
-                bad_blocks=bad_blocks,
+                bad_chunks=bad_chunks,
                 limited_chunks=limited_chunks,
                 device_underruns=output.drain.device_underruns,
                 recording_lost_frames=output.recorder.lost_frames if output.recorder else 0,

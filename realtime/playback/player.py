@@ -21,11 +21,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.errors import RealtimeError
+from realtime.errors import PlaybackError, RealtimeError
 from realtime.playback import protocol
+from realtime.playback.address import door_of
 from realtime.playback.calibration import Calibration, read_calibration
 from realtime.playback.clips import ClipLibrary, Loop
-from realtime.playback.door import Door, door_of
+from realtime.playback.door import Door
 from realtime.playback.gate import Gate
 from realtime.playback.latch import Latch
 from realtime.playback.loudness import DoseRule
@@ -92,6 +93,9 @@ class Player:
         n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
         lead_in = self._chain.process(self._mixer.mix(n_ahead * self._block_frames))
         self._output = Output(settings, self._gate, lead_in)
+        if problem := _wrong_card(settings, calibration, self._output.drain.device):
+            self._output.close()
+            raise PlaybackError(problem)
         rule, dose = DoseRule(settings.dose_criterion_dba), dose_before(settings.played_wav)
         self._monitor = Monitor(self._output, events, calibration, rule, dose)
         self._hearing = Hearing(self._output.outlet, events, self._chain.delay_frames)
@@ -130,7 +134,7 @@ class Player:
                 self._events.put(protocol.Rejected(-1, f"Cannot do {command} now."))
 
     def _stop(self, why: str) -> None:
-        self._gate.stop()  # first: the file may take its time
+        self._output.stop()  # first: the file may take its time
         try:
             self._latch.hold(why)
         except OSError as exc:
@@ -194,6 +198,7 @@ class Player:
                 time_s=output.outlet.time_of(0),
                 device_latency_s=output.drain.latency_s,
                 priority=priority,
+                device=output.drain.device,
                 door=str(door_of(self._settings.played_wav)) if self._streaming.door else "",
             )
         )
@@ -226,13 +231,25 @@ class Player:
         self._hearing.tell()
         for reason in self._output.take_failures():
             self._events.put(protocol.Failed(reason, self._output.kind))
+        if device := self._output.take_recovered():
+            self._events.put(protocol.Recovered(device))
 
     def _report_status(self) -> None:
         chain = self._chain
-        if self._monitor.watch(chain.read_level(), chain.bad_blocks, chain.limited_chunks):
+        if self._monitor.watch(chain.read_level(), chain.bad_chunks, chain.limited_chunks):
             self._stop("the dose meter: a day's dose is used up")
             reason = "The sound is stopped: a day's dose at the ear is used up. Re-arm only if you answer for more."
             self._events.put(protocol.Failed(reason, self._output.kind))
+
+
+def _wrong_card(settings: PlayerSettings, calibration: Calibration | None, device: str) -> str:
+    """Why this card must not play to a person in the scanner; "" when it may."""
+    if settings.mode != "scanner" or calibration is None or device in ("", calibration.device):
+        return ""
+    return (
+        f"The sound card is {device!r}, and calibration {settings.calibration} was measured with "
+        f"{calibration.device!r}: levels at the ear would be wrong. Connect that card, or calibrate this one."
+    )
 
 
 def _chain_settings(settings: PlayerSettings, calibration: Calibration | None) -> ChainSettings:

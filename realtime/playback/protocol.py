@@ -81,6 +81,8 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
         From leaving the ring to leaving the card; 0 without one.
     priority : str
         "realtime" when the system granted it, else "normal".
+    device : str
+        The sound card, as the system names it; "" without one.
     door : str
         The player's own socket, for STOP and for producers of streams; "" when the folder takes none.
     """
@@ -91,6 +93,7 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
     time_s: float
     device_latency_s: float
     priority: str
+    device: str
     door: str
 
 
@@ -155,13 +158,20 @@ class Obeyed(msgspec.Struct, frozen=True, tag_field="event", tag="obeyed"):
     pid: int
 
 
+class Recovered(msgspec.Struct, frozen=True, tag_field="event", tag="recovered"):
+    """The sound card is back, and the music fades in."""
+
+    device: str
+
+
 class Status(msgspec.Struct, frozen=True, tag_field="event", tag="status"):
     """Twice a second: counters since the start, levels since the last status (dB, at least -200).
 
     `level_dba` and `dose_percent`, at the ear, are None without a calibration; `drift_ppm`, how much faster
-    than the monotonic clock the sink's runs, is None in the first ten seconds.
+    than the monotonic clock the sink's runs, is None in the first ten seconds; `sink` as in `Started`, by now.
     """
 
+    sink: str
     frames_played: int
     underruns: int
     peak: float
@@ -172,7 +182,7 @@ class Status(msgspec.Struct, frozen=True, tag_field="event", tag="status"):
     level_dba: float | None
     dose_percent: float | None
     drift_ppm: float | None
-    bad_blocks: int
+    bad_chunks: int
     limited_chunks: int
     device_underruns: int
     recording_lost_frames: int
@@ -196,7 +206,7 @@ class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="ended"):
 
 
 Command = Configure | Play | PlayStream | Volume | Mute | Stop | Rearm | Close
-Event = Started | Sounding | Conditioned | Stalled | Overtaken | Rejected | Obeyed | Status | Failed | Ended
+Event = Started | Sounding | Conditioned | Stalled | Overtaken | Rejected | Obeyed | Recovered | Status | Failed | Ended
 
 
 def _to_json(value: Any) -> str:

@@ -63,48 +63,58 @@ class SafetyChain:
         Blocks are multiples of this.
     delay_frames : int
         From `process`'s input to its output, the equaliser's own delay not counted.
-    bad_blocks : int
-        Blocks with NaN or infinite samples so far; each was muted.
+    ceiling : float
+        Largest sample that leaves.
+    bad_chunks : int
+        Chunks with NaN or infinite samples so far; each was muted.
     limited_chunks : int
         Chunks that left turned down.
     """
 
     def __init__(self, settings: ChainSettings) -> None:
         rate_hz = settings.rate_hz
-        self.chunk_frames = round(CHUNK_S * rate_hz)
-        self.delay_frames = self.chunk_frames + HALF_TAPS
-        self.bad_blocks = self.limited_chunks = 0
+        self.chunk_frames = n = round(CHUNK_S * rate_hz)
+        self.delay_frames = n + HALF_TAPS
+        self.bad_chunks = self.limited_chunks = 0
+        self.ceiling = _float32_at_most(gain_of_db(min(settings.ceiling_dbfs, 0.0)))
         self._rate_hz = rate_hz
         self._fading_out = False
-        self._ceiling = _float32_at_most(gain_of_db(min(settings.ceiling_dbfs, 0.0)))
-        self._gain = gain_of_db(settings.gain_db)
-        self._volume_target = self._volume = gain_of_db(settings.volume_db)
-        self._volume_step = self.chunk_frames / (VOLUME_RAMP_S * rate_hz)
-        self._ramp = (np.arange(self.chunk_frames, dtype=np.float64) / self.chunk_frames)[:, None]
-        self._equaliser = _Equaliser(settings.eq_taps, self.chunk_frames)
+        taps = np.ones((2, 1)) if settings.eq_taps is None else settings.eq_taps
+        self._taps = np.ascontiguousarray(taps[:, ::-1], dtype=np.float64)
+        self._line = np.zeros((2, self._taps.shape[1] - 1 + n))
+        volume = gain_of_db(settings.volume_db)
+        self._volume = np.array([volume, volume, n / (VOLUME_RAMP_S * rate_hz), gain_of_db(settings.gain_db)])
         self._phases = interpolation_filters()
-        self._buffer = np.zeros((2 * self.chunk_frames + HALF_TAPS, 2))
+        self._work = np.zeros((n, 2))
+        self._buffer = np.zeros((2 * n + HALF_TAPS, 2))
         self._state = np.ones(2)  # gain at the border in front of the chunk that leaves next, and what that one allows
-        limit = self._ceiling * gain_of_db(-MARGIN_DB)
-        release = 1.0 - math.exp(-self.chunk_frames / (RELEASE_S * rate_hz))
-        self._bounds = np.array([limit, release, limit / np.abs(self._phases).sum(axis=1).max()])
-        self._meter = LoudnessMeter(rate_hz, self.chunk_frames)
+        limit = self.ceiling * gain_of_db(-MARGIN_DB)
+        release = 1.0 - math.exp(-n / (RELEASE_S * rate_hz))
+        loudest_filter = np.abs(self._phases).sum(axis=1).max()
+        self._bounds = np.array([limit, release, limit / loudest_filter, self.ceiling])
+        self._meter = LoudnessMeter(rate_hz, n)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.float64], ...]:
+        """What `kernels.protect` takes after the two blocks, in its order."""
+        volume, buffer, state = self._volume, self._buffer, self._state
+        return self._work, self._line, self._taps, volume, buffer, state, self._phases, self._bounds
 
     def set_volume_db(self, volume_db: float) -> None:
         """Move to this volume along a ramp; after `fade_out` nothing changes any more."""
         if not self._fading_out:
-            self._volume_target = gain_of_db(volume_db)
+            self._volume[1] = gain_of_db(volume_db)
 
     def fade_out(self, fade_s: float) -> None:
         """Ramp to silence, for good, within this time."""
         self._fading_out = True
-        self._volume_target = 0.0
-        self._volume_step = max(self._volume, 1e-9) * self.chunk_frames / (fade_s * self._rate_hz)
+        self._volume[1] = 0.0
+        self._volume[2] = max(self._volume[0], 1e-9) * self.chunk_frames / (fade_s * self._rate_hz)
 
     @property
     def faded_out(self) -> bool:
         """Whether all that leaves is silence, since `fade_out`."""
-        return self._fading_out and self._volume == 0.0 and not self._buffer.any()
+        return self._fading_out and self._volume[0] == 0.0 and not self._buffer.any()
 
     def process(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """The block `delay_frames` earlier, safe to hear.
@@ -112,8 +122,8 @@ class SafetyChain:
         Parameters
         ----------
         block : float32 array of shape (n_frames, 2)
-            Any values; n_frames a multiple of `chunk_frames`. With NaN or infinities in it the whole
-            block becomes silence and the sound after it comes back along the volume ramp.
+            Any values; n_frames a multiple of `chunk_frames`. A chunk with NaN or infinities in it
+            becomes silence, and the sound after it comes back along the volume ramp.
 
         Returns
         -------
@@ -128,60 +138,24 @@ class SafetyChain:
         if len(block) % self.chunk_frames:
             message = f"block of {len(block)} frames: wanted a multiple of {self.chunk_frames}"
             raise ValueError(message)
-        if not kernels.all_finite(block):
-            self.bad_blocks += 1
-            block = np.zeros_like(block)
-            self._equaliser.forget()
-            self._volume = 0.0
         out = np.empty_like(block)
         for start in range(0, len(block), self.chunk_frames):
-            part = slice(start, start + self.chunk_frames)
-            chunk = self._apply_volume(self._equaliser.apply(block[part].astype(np.float64) * self._gain))
-            kernels.limit(chunk, self._buffer, self._state, self._phases, self._bounds)
+            chunk = out[start : start + self.chunk_frames]
+            finite = kernels.protect(block[start : start + self.chunk_frames], chunk, *self.arrays)
+            self.bad_chunks += not finite
             self.limited_chunks += int(self._state[0] < 1.0)
-            np.clip(chunk, -self._ceiling, self._ceiling, out=out[part], casting="same_kind")
-            self._meter.add(out[part])
+            self._meter.add(chunk)
         return out
 
     def read_level(self) -> Reading:
         """Loudness since the last call."""
         return self._meter.read()
 
-    def _apply_volume(self, chunk: NDArray[np.float64]) -> NDArray[np.float64]:
-        step = min(max(self._volume_target - self._volume, -self._volume_step), self._volume_step)
-        scaled: NDArray[np.float64] = chunk * (self._volume + step * self._ramp)
-        self._volume += step
-        return scaled
-
 
 def warm_up() -> None:
     """Compile, or load, all kernels."""
     chain = SafetyChain(ChainSettings(48000, 0.0, 0.0, eq_taps=np.ones((2, 1))))
     chain.process(np.full((chain.chunk_frames, 2), 2.0, np.float32))
-
-
-class _Equaliser:
-    """A FIR filter for each ear, in chunks."""
-
-    def __init__(self, taps: NDArray[np.float64] | None, chunk_frames: int) -> None:
-        self._taps = None if taps is None else np.ascontiguousarray(taps[:, ::-1], dtype=np.float64)
-        n_past = 0 if taps is None else taps.shape[1] - 1
-        self._line = np.zeros((2, n_past + chunk_frames))
-        self._out = np.zeros((chunk_frames, 2))
-
-    def apply(self, chunk: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The chunk filtered; the result is overwritten by the next call."""
-        if self._taps is None:
-            return chunk
-        n_past = self._taps.shape[1] - 1
-        self._line[:, n_past:] = chunk.T
-        kernels.equalise(self._line, self._taps, self._out)
-        self._line[:, :n_past] = self._line[:, len(chunk) :].copy()
-        return self._out
-
-    def forget(self) -> None:
-        """Begin with silence."""
-        self._line[:] = 0.0
 
 
 def interpolation_filters() -> NDArray[np.float64]:

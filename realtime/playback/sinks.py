@@ -24,6 +24,11 @@ class Drain(Protocol):
     """What pulls frames out of an outlet at the sample rate, from construction to `close`."""
 
     @property
+    def device(self) -> str:
+        """The sound card, as the system names it; "" without one."""
+        ...
+
+    @property
     def latency_s(self) -> float:
         """From leaving the ring to the ear's side of the device; 0 without one."""
         ...
@@ -35,6 +40,14 @@ class Drain(Protocol):
 
     def check(self) -> None:
         """Raise PlaybackError when frames do not leave any more."""
+        ...
+
+    def begin(self) -> None:
+        """Pull from now on, when it was opened without doing so."""
+        ...
+
+    def abort(self) -> None:
+        """Drop what is on its way to the ear, and pull no more; `check` says so. From any thread."""
         ...
 
     def close(self) -> None:
@@ -56,6 +69,7 @@ class ClockDrain:
         Virtual in tests.
     """
 
+    device = ""
     latency_s = 0.0
     device_underruns = 0
 
@@ -87,6 +101,12 @@ class ClockDrain:
                 "The clock of the sink has stopped: its thread ended, wanted a pull every 10 ms. Restart playback."
             )
             raise PlaybackError(message)
+
+    def begin(self) -> None:
+        """Nothing: it pulls from its construction on."""
+
+    def abort(self) -> None:
+        """Nothing: nothing is on its way behind the ring."""
 
     def close(self) -> None:
         """Stop pulling; returns when the thread has ended, at its next deadline."""
@@ -151,6 +171,7 @@ class RingSink:
         """Go on with another drain: same ring, counters and recording."""
         self.drain.close()
         self.drain = open_drain(self.outlet)
+        self.drain.begin()
 
     def close(self) -> None:
         """Play out what is queued, its last 32 frames faded, then stop; may be called twice."""

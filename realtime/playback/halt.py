@@ -1,0 +1,57 @@
+"""STOP from anywhere: straight to the player's door, whatever else is dead or hung. Needs next to nothing to run."""
+
+import os
+import signal
+import socket
+import struct
+from pathlib import Path
+
+from realtime.playback.address import connect_unix, door_of
+from realtime.playback.latch import Latch
+
+ANSWER_S = 0.25
+"""A player that has not answered STOP for so long hangs, and is killed: that is silence, too."""
+
+
+def halt(played_wav: Path) -> str:
+    """Stop the player that records there, and any later one, until it is re-armed; returns what was done.
+
+    Parameters
+    ----------
+    played_wav : Path
+        The recording; the player's door lies beside it.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written, so that a later player would not know; the present one is silent.
+    """
+    done = _say(played_wav, b'{"command":"stop"}\n')
+    latch = Latch(played_wav)
+    if not latch.held:
+        latch.hold("innerear stop")
+    return done
+
+
+def rearm(played_wav: Path) -> str:
+    """Take STOP back; returns what was done."""
+    Latch(played_wav).release()
+    return _say(played_wav, b'{"command":"rearm"}\n')
+
+
+def _say(played_wav: Path, command: bytes) -> str:
+    try:
+        door = connect_unix(door_of(played_wav), ANSWER_S)
+    except OSError:
+        return "no player runs there"
+    with door:
+        try:
+            door.sendall(command)
+            answer = door.recv(4096)
+        except OSError:
+            answer = b""
+        if b'"obeyed"' in answer:
+            return "the player obeyed"
+        pid = struct.unpack("3i", door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        os.kill(pid, signal.SIGKILL)
+        return f"the player did not answer within {1000 * ANSWER_S:.0f} ms and was killed"
