@@ -125,7 +125,7 @@ def plain_slice(volume: int, number: int) -> bytes:
 
 def enhanced(
     volumes: list[int], *, maker: str = "Philips Medical Systems", with_phase: bool = False, timed: str = "index",
-    slopes: list[float] | None = None,
+    slopes: list[float] | None = None, scale_slope: float = 0.0,
 ) -> bytes:
     """An enhanced object of some volumes, its frames slice by slice as Philips orders them.
 
@@ -147,6 +147,11 @@ def enhanced(
                 slope = slopes[number] if slopes else 1.0
                 stated = 0 if maker == "SIEMENS" and len(volumes) == 1 else volume
                 frames.append(_frame(stated, number, component, timed, slope))
+                if scale_slope:
+                    hidden = Dataset()
+                    private(hidden, 0x2005, "Philips MR Imaging DD 001", (0x0E, "FL", scale_slope))
+                    hidden.ImagePositionPatient = [0, 0, 0]  # Philips states a second position there: not the slice's
+                    private(frames[-1], 0x2005, "Philips MR Imaging DD 005", (0x0F, "SQ", Sequence([hidden])))
                 pixels.append(VOXELS[volume, number] if component == "MAGNITUDE" else 4095 - VOXELS[volume, number])
     dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
     dataset.NumberOfFrames = len(frames)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.dicom_folder import DicomFolderSource
-from scanner_bridge.sources.series import Assembler, Verdict
+from scanner_bridge.sources.series import Assembler
 from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.volume import Volume
 from scanner_bridge.wire import encode
 from tests import dicom_builder as made
@@ -352,6 +353,20 @@ def test_of_a_folder_of_many_series_the_one_with_several_volumes_is_meant(
     assert source.header.source == "DICOM series 9, GE"
     assert [volume.index for volume in source] == [0, 1]
     assert "DICOM series 11 begins: it is a phase, real or imaginary image, not a magnitude" in caplog.text
+
+
+def test_a_localizer_before_the_run_is_not_taken_for_it(tmp_path: Path) -> None:
+    def localizer(number: int) -> Callable[[], object]:
+        axes = [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]][number]
+        content = made.changed(
+            made.xa_classic_slice(0, number), SeriesInstanceUID="1.2.3.8", SeriesNumber=8, ImageOrientationPatient=axes
+        )
+        return lambda: (tmp_path / f"localizer-{number}.dcm").write_bytes(content)
+
+    scanner = Scanner(*map(localizer, range(3)), *wait(50), *slices(tmp_path, *all_slices(0), *all_slices(1)))
+    source = follow(tmp_path, scanner)
+    assert source.header.source == "DICOM series 9, GE"
+    assert [volume.index for volume in source] == [0, 1]
 
 
 def test_a_folder_of_images_that_are_left_alone_says_by_which_rule(tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def test_an_enhanced_object_holds_a_volume_or_a_run(name: str) -> None:
     assert_known(assemble(ENHANCED[name]))
 
 
+def test_philips_precise_scale_is_found_in_its_nested_fields_and_its_second_position_is_not() -> None:
+    assert_known(assemble([made.enhanced([0, 1, 2, 3], slopes=[1.5] * N_SLICES, scale_slope=0.25)]), slope=4.0)
+
+
 def test_slices_of_one_volume_with_different_scales_become_scanner_units() -> None:
     slopes = [1.0, 1.5, 2.0, 0.5, 3.0, 1.25]
     series = assemble([made.enhanced([0, 1, 2, 3], slopes=slopes)])
@@ -88,6 +92,14 @@ def test_slices_of_one_volume_with_different_scales_become_scanner_units() -> No
     for index in series.ready:
         planes = series.pop(index).data[:, ::-1, :].transpose(2, 1, 0)
         np.testing.assert_array_equal(planes, VOXELS[index] * np.array(slopes)[:, None, None])
+
+
+def test_a_volume_of_several_scales_in_a_run_of_one_is_named() -> None:
+    assembler = Assembler()
+    assembler.take("0.dcm", made.enhanced([0]))
+    verdict = assembler.take("1.dcm", made.enhanced([1], slopes=[1.0, 2.0, 1.0, 1.0, 1.0, 1.0]))
+    assert (verdict.kind, verdict.rule) == ("conflicting", "protocol")
+    assert "different scales" in verdict.reason
 
 
 def test_slice_times_of_xa_slices_pass_midnight_unharmed() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.dicom_rules import RULES
-from scanner_bridge.sources.series import Assembler, Verdict
+from scanner_bridge.sources.series import Assembler
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.wire import encode
 from tests import dicom_builder as made
 from tests.dicom_builder import N_SLICES, changed
@@ -37,6 +38,7 @@ def take(*objects: bytes) -> list[Verdict]:
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOCO", "MOSAIC"]}, "moco"),
         ({"EchoNumbers": 2}, "echo"),
+        ({"ImageComments": "Single-band reference SENSE1"}, "reference"),
         ({"SamplesPerPixel": 3}, "unsupported"),
     ],
     ids=str,

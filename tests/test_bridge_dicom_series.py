@@ -8,6 +8,7 @@ import pytest
 
 from scanner_bridge.sources.series import Assembler, SeriesAssembly
 from scanner_bridge.volume import RunHeader, Volume
+from tests.benchmarks.bridge import KINDS, parse_cost
 from tests.recorded_series import NAMES, both_marks, contents, reference, voxels_there
 
 pytestmark = both_marks
@@ -90,3 +91,11 @@ def test_what_came_before_is_told_apart_from_what_contradicts_it(name: str, tmp_
     verdict = assembler.take("other.dcm", bytes(changed))
     assert (verdict.kind, verdict.rule) == ("conflicting", "second-image")
     assert verdict.reason.startswith("other.dcm: it came before with other content")
+
+
+def test_the_benchmark_reads_every_kind_of_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # without dcm2niix: its ratios are left out, and it is named as missing
+    figures = parse_cost(rounds=1)
+    assert figures["missing"] == ["dcm2niix"]
+    assert {f"parse_{kind}_ms" for kind in KINDS} == figures.keys() - {"missing"}
+    assert all(figures[f"parse_{kind}_ms"]["median"] > 0 for kind in KINDS)

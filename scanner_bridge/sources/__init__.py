@@ -6,7 +6,8 @@ sidecar       TR and slice times of a recording, from its JSON or its header
 simulated     a synthetic phantom, every volume marked with its index
 dicom_folder  a folder in which a scanner writes DICOM files or PAR/REC pairs, or one of them (object_files)
 survey        what such a folder holds, what is left alone and why
-series        DICOM objects in any order to whole volumes (assembly: one series; slice_stack: its geometry)
+series        DICOM objects in any order to whole volumes (assembly: one series; slice_stack: its geometry;
+              verdict: what became of one object)
 ordering      when a whole volume is let go, and when a missing one is given up
 dicom_reader  one object's bytes to slices with a volume, a place and a time (dicom_image); by kind of object:
               dicom_tiles (Siemens mosaic, UIH grid), dicom_frames (enhanced), dicom_slices (one per slice; dicom_ge)

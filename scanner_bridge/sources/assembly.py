@@ -3,48 +3,17 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner_bridge.errors import SourceError
+from scanner_bridge.errors import SourceError, UnfinishedError
 from scanner_bridge.sources.dicom_image import Acquisition, Image, Slices, since_first
 from scanner_bridge.sources.dicom_rules import RULES
 from scanner_bridge.sources.slice_stack import SAME_PLACE_MM, SliceStack, is_even, normal_of, stack_of
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.volume import RunHeader, Volume
-
-Kind = Literal["part", "complete", "unfinished", "skipped", "foreign", "repeated", "conflicting"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one object.
-
-    Attributes
-    ----------
-    kind : str
-        part: slices of a volume that is not whole yet. complete: it made volumes whole. unfinished:
-        still being written, or damaged. skipped: left alone by a rule. foreign: no MR image.
-        repeated: it came before. conflicting: it contradicts what came before.
-    reason : str
-        A sentence for people that names the object; empty where nothing is to be said.
-    run_id : str
-        The series it belongs to; empty where that is not known.
-    indices : tuple of int
-        Volumes it belongs to; of `complete` those that are whole now.
-    rule : str
-        skipped: a key of `dicom_rules.RULES`. conflicting: ``protocol`` or ``second-image``.
-    began : str
-        A sentence with the first object of a series: how it relates to the series before.
-    """
-
-    kind: Kind
-    reason: str = ""
-    run_id: str = ""
-    indices: tuple[int, ...] = ()
-    rule: str = ""
-    began: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,24 +109,12 @@ class SeriesAssembly:
             Of its bytes: tells a repetition from a contradiction.
         """
         indices = tuple(slices.index for slices in image.volumes)
-        if image.uid in self._checksums:
-            if self._checksums[image.uid] == checksum:
-                return Verdict("repeated", "it came before", self.run_id, indices)
-            return self._conflict("second-image", "it came before with other content: the first one counts", indices)
-        if self._is_localizer(image):
-            self._open.clear()
-            self.left_alone["localizer"] += 1
-            return Verdict("skipped", f"{RULES['localizer']}: its slices cross", self.run_id, rule="localizer")
-        changed = self._changed(image)
-        if changed:
-            return self._conflict("protocol", f"{changed}: the protocol was changed, start a new run", indices)
+        refused = self._refused(image, checksum, indices)
+        if refused is not None:
+            return refused
         if self.acquisition is None:
             self.acquisition = image.acquisition
             self._n_slices, self._tr_s = image.acquisition.n_slices, image.acquisition.tr_s
-        for slices in image.volumes:
-            if slices.index in self._done or self._overlaps(slices):
-                reason = f"it is a second image of volume {slices.index}: the first one counts"
-                return self._conflict("second-image", reason, indices)
         self._checksums[image.uid] = checksum
         for slices in image.volumes:
             self._open.setdefault(slices.index, []).extend(_single(slices))
@@ -185,6 +142,25 @@ class SeriesAssembly:
                 self._n_slices = len(longest)
                 return self._make_whole(tuple(self._open))
         return ()
+
+    def _refused(self, image: Image, checksum: int, indices: tuple[int, ...]) -> Verdict | None:
+        """Why an object is not taken in; None for one that is."""
+        if image.uid in self._checksums:
+            if self._checksums[image.uid] == checksum:
+                return Verdict("repeated", "it came before", self.run_id, indices)
+            return self._conflict("second-image", "it came before with other content: the first one counts", indices)
+        if self._is_localizer(image):
+            self._open.clear()
+            self.left_alone["localizer"] += 1
+            return Verdict("skipped", f"{RULES['localizer']}: its slices cross", self.run_id, rule="localizer")
+        changed = self._changed(image)
+        if changed:
+            return self._conflict("protocol", f"{changed}: the protocol was changed, start a new run", indices)
+        for slices in image.volumes:
+            if slices.index in self._done or self._overlaps(slices):
+                reason = f"it is a second image of volume {slices.index}: the first one counts"
+                return self._conflict("second-image", reason, indices)
+        return None
 
     def _conflict(self, rule: str, reason: str, indices: tuple[int, ...]) -> Verdict:
         return Verdict("conflicting", reason, self.run_id, indices, rule)
@@ -267,6 +243,8 @@ class SeriesAssembly:
         scaled = len(scales) > 1 or (self._header is not None and self._header.dtype == "<f4")
         if scaled:  # one slope cannot say it
             scales = {(1.0, 0.0)}
+            if self._header is not None and self._header.dtype != "<f4":
+                raise UnfinishedError("its slices have different scales, and those of the run had one: start a new run")
         planes = np.stack([_scaled(one) if scaled else one.pixels for one in ordered])
         data = planes.transpose(2, 1, 0)[:, ::-1, :]
         if self._header is None:

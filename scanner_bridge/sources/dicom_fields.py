@@ -1,8 +1,8 @@
 """The DICOM fields that are read: an allow-list. What is not named here never enters the program.
 
-None of them is free text. Of those that are words, `Manufacturer`, `ImageType` and the like are only
-compared with known words, `SeriesInstanceUID` leaves the bridge only hashed, and of
-`SoftwareVersions` and of the protocols only the numbers named in the readers are looked for.
+Of those that are words, `Manufacturer`, `ImageType`, `ImageComments` and the like are only compared
+with known words, `SeriesInstanceUID` leaves the bridge only hashed, and of `SoftwareVersions` and of
+the protocols only the numbers named in the readers are looked for.
 No error or log line repeats a value of a header.
 """
 
@@ -40,6 +40,7 @@ FIELDS: Mapping[int, tuple[str, str]] = {
     0x00200100: ("TemporalPositionIdentifier", "IS"),
     0x00200105: ("NumberOfTemporalPositions", "IS"),
     0x00201002: ("ImagesInAcquisition", "IS"),
+    0x00204000: ("ImageComments", "LT"),
     0x00209057: ("InStackPositionNumber", "UL"),
     0x00209128: ("TemporalPositionIndex", "UL"),
     0x00209157: ("DimensionIndexValues", "UL"),

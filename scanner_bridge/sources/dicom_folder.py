@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanner_bridge.errors import SourceError
-from scanner_bridge.sources.assembly import SeriesAssembly, Verdict, run_name
+from scanner_bridge.sources.assembly import SeriesAssembly, run_name
 from scanner_bridge.sources.dicom_reader import read_image
 from scanner_bridge.sources.object_files import Signature, list_objects, read_content
 from scanner_bridge.sources.ordering import Ordering
 from scanner_bridge.sources.series import Assembler
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.sources.survey import run_to_stream
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.volume import RunHeader, Volume
 
 logger = logging.getLogger(__name__)
@@ -117,13 +118,18 @@ class DicomFolderSource:
         if self._series is None:
             self._look()
             self._choose()
-        while self._series is None or self._series.header is None:
+        wait_s = self._settings.wait_s if self._settings.follow_s > 0 else 0.0
+        while self._series is None:
             if self._queue:
                 self._take(self._queue.popleft())
-            elif self._clock() - self._opened_s < (self._settings.wait_s if self._settings.follow_s > 0 else 0.0):
+            elif self._clock() - self._opened_s < wait_s:
                 self._wait_and_look()
-            elif not (self._series and self._series.finish()):
-                raise SourceError(self._nothing_found())
+            else:
+                for series in self._assembler.series.values():
+                    series.finish()
+                    self._settle(series)
+                if self._series is None:
+                    raise SourceError(self._nothing_found())
         return self._series
 
     def _is_over(self) -> bool:
@@ -172,17 +178,19 @@ class DicomFolderSource:
             return
         verdict = self._assembler.take(path.name, content)
         series = self._assembler.series.get(verdict.run_id)
-        wanted = series is not None and self._is_wanted(series)
-        if wanted and self._series is None and series is not None and series.acquisition is not None:
+        if series is not None:
+            self._settle(series)
+        if verdict.began:
+            logger.warning("%s%s", verdict.began, "" if self._series is None else f"; {self._series.name} goes on")
+        self._remember(path, verdict, of_run=not verdict.run_id or series is self._series)
+
+    def _settle(self, series: SeriesAssembly) -> None:
+        """The first wanted series with a whole volume is the one to read; volumes of all others are let go."""
+        if self._series is None and series.header is not None and self._is_wanted(series):
             self._series = series
-        if verdict.began and series is self._series:
-            logger.info("%s", verdict.began)
-        elif verdict.began:
-            logger.warning("%s; it is left alone", verdict.began)
-        if series is not None and series is not self._series:
+        if series is not self._series:
             for index in series.ready:
                 series.pop(index)
-        self._remember(path, verdict, of_run=not verdict.run_id or series is self._series)
 
     def _remember(self, path: Path, verdict: Verdict, *, of_run: bool) -> None:
         if of_run and verdict.kind in ("part", "complete", "unfinished", "skipped"):
@@ -224,10 +232,11 @@ class DicomFolderSource:
         numbers = sorted(one.number for one in series if one.acquisition is not None)
         first = {verdict.kind: verdict.reason for verdict in reversed(self._refused.values())}
         rules = sum((one.left_alone for one in series), Counter())
-        if numbers and self._series is None:
+        wanted = [one for one in series if one.acquisition is not None and self._is_wanted(one)]
+        if wanted:
+            return f"{self._path}: {wanted[0].missing}"
+        if numbers:
             return f"{self._path} holds the series {numbers}, wanted {self._settings.series}: name one that is there"
-        if self._series is not None:
-            return f"{self._path}: {self._series.missing}"
         if "unfinished" in first:
             only = f"{self._path} holds unfinished or damaged files only"
             return f"{only}: {first['unfinished']}; wait for the export to end"

@@ -10,6 +10,7 @@ RULES: Mapping[str, str] = {
     "localizer": "it is a localizer",
     "derived": "it was computed from other images",
     "echo": "it is a later echo of the same volume",
+    "reference": "it is the single-band reference of a multiband run",
     "unsupported": "its form is not read",
 }
 """Rule to sentence: what is left alone, and why."""
@@ -22,6 +23,7 @@ _COMPUTED = frozenset((
     "DESIGN MATRIX", "MPR", "MIP", "PROJECTION IMAGE", "PERFUSION", "RELCBF",
 ))  # fmt: skip
 _GE_MAGNITUDE = 0
+_REFERENCE = "SINGLE-BAND REFERENCE"  # what CMRR's and Siemens' own multiband sequences write into ImageComments
 
 
 def rule_against(fields: Fields) -> str | None:
@@ -46,4 +48,6 @@ def rule_against(fields: Fields) -> str | None:
         return "derived"
     if fields.integer("EchoNumbers", 1) > 1:
         return "echo"
+    if any(comment.startswith(_REFERENCE) for comment in fields.words("ImageComments")):
+        return "reference"
     return None

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scanner_bridge.errors import ForeignError, SkippedError, SourceError
-from scanner_bridge.sources.assembly import SeriesAssembly, Verdict, run_name
+from scanner_bridge.sources.assembly import SeriesAssembly, run_name
 from scanner_bridge.sources.dicom_image import Acquisition, Image, maker_of
 from scanner_bridge.sources.dicom_object import read_object
 from scanner_bridge.sources.dicom_reader import interpret
 from scanner_bridge.sources.par_rec import is_par, read_par_rec
+from scanner_bridge.sources.verdict import Verdict
 
 
 class Assembler:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scanner_bridge.errors import SourceError
-from scanner_bridge.sources.assembly import SeriesAssembly, Verdict
+from scanner_bridge.sources.assembly import SeriesAssembly
 from scanner_bridge.sources.dicom_rules import RULES
 from scanner_bridge.sources.object_files import list_objects, read_content
 from scanner_bridge.sources.series import Assembler
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.volume import RunHeader
 
 
