@@ -1,9 +1,12 @@
 """Philips PAR/REC pairs: magnitude over phase, scanner units slice by slice, whole pairs only."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources import open_source
@@ -99,3 +102,14 @@ def test_no_text_of_a_par_file_gets_into_messages(tmp_path: Path, caplog: pytest
     sent = b"".join(frame for message in (opened.header, *opened) for frame in encode(message))
     assert b"CANARY" not in sent
     assert "CANARY" not in caplog.text
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_no_damage_raises_anything(seed: int) -> None:
+    rng, (par, rec) = random.Random(seed), pair(0)
+    damaged = bytearray(par)
+    for _ in range(rng.randint(1, 8)):
+        damaged[rng.randrange(30, len(damaged))] = rng.choice(b"0123456789. -x\xff")
+    verdict = Assembler("folder").take("a.par", bytes(damaged) + rec)
+    assert verdict.kind == "part" or verdict.reason.startswith("a.par: ")

@@ -82,12 +82,13 @@ def _image(general: dict[str, Any], images: Any, rec: memoryview, scope: str) ->
     stored = _stored(images, rec)
     dynamics = sorted({int(number) for number in kept["dynamic scan number"]})
     several = int(general["max_dynamics"]) > 1 or dynamics != [1]
-    run = _acquisition(general, images, kept, scope, int(general["max_dynamics"]) if several else None)
+    affine = _affine(general, images)
+    run = _acquisition(general, affine, kept, scope, int(general["max_dynamics"]) if several else None)
     volumes = []
     for dynamic in dynamics:
         of_volume = kept[kept["dynamic scan number"] == dynamic]
         number = dynamic if several else int(general["acq_nr"])  # a dump counts its volumes as acquisitions
-        volumes.append(_slices(index_of(number), of_volume, stored, _affine(general, images)))
+        volumes.append(_slices(index_of(number), of_volume, stored, affine))
     return Image(f"{scope}/{general['acq_nr']}/{dynamics[0]}", run, tuple(volumes))
 
 
@@ -110,8 +111,9 @@ def _affine(general: dict[str, Any], images: Any) -> NDArray[np.float64]:
     return _PATIENT_TO_RAS @ affine
 
 
-def _acquisition(general: dict[str, Any], images: Any, kept: Any, scope: str, n_volumes: int | None) -> Acquisition:
-    affine = _affine(general, images)
+def _acquisition(
+    general: dict[str, Any], affine: NDArray[np.float64], kept: Any, scope: str, n_volumes: int | None
+) -> Acquisition:
     columns, rows = (int(extent) for extent in kept["recon resolution"][0])
     sizes_mm = np.linalg.norm(affine[:3, :2], axis=0)
     axes = affine[:3, :2] / sizes_mm
