@@ -57,5 +57,16 @@ def bridge(json_file: JsonOption = None) -> None:
     write_figures(json_file, report)
 
 
+@app.command()
+def music(json_file: JsonOption = None,
+          dataset: Annotated[Path | None, typer.Option(help="A demo's dataset; else one is made.")] = None) -> None:
+    """The bars of the music: search, flicker, recordings."""
+    from tests.benchmarks.music import measure, show
+
+    report = measure(dataset, lambda text: typer.echo(f"{text} ...", err=True))
+    show(report)
+    write_figures(json_file, report)
+
+
 if __name__ == "__main__":
     app()
