@@ -1,0 +1,51 @@
+"""Finding music in a corpus: by words, or by a recording it should be like."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_training.corpus_track import UnusableTrackError, read_audio
+from offline_training.errors import DatasetError
+from realtime.messages import Match
+from realtime.playback.settings import RATE_HZ
+from realtime.ports import Embedder, MusicIndex, TextEmbedder
+
+_WINDOW_S = 10.0
+
+
+def by_words(index: MusicIndex, embedder: Embedder, text: str, n: int) -> list[Match]:
+    """The n clips that words such as "calm piano" describe best.
+
+    Raises
+    ------
+    DatasetError
+        The embedder knows no words.
+    """
+    if not hasattr(embedder, "embed_text"):
+        raise DatasetError(f"the space {embedder.space.name!r} knows sounds, not words: {text!r} is no audio file, and "
+                           "cannot be looked up; index the corpus with an embedder that has a text tower, or search "
+                           "with --like FILE")
+    words: TextEmbedder = embedder
+    return index.search(words.embed_text(text), n)
+
+
+def like_recording(index: MusicIndex, embedder: Embedder, path: Path, n: int) -> list[Match]:
+    """The n clips that sound most like a recording: like the mean of its stretches of ten seconds.
+
+    Raises
+    ------
+    DatasetError
+        The recording cannot be used.
+    """
+    try:
+        audio = read_audio(path)
+    except UnusableTrackError as exc:
+        raise DatasetError(f"nothing can be found that sounds like {path}: {exc}; give a recording of music") from exc
+    return index.search(_mean_vector(audio.mean(axis=1), embedder), n)
+
+
+def _mean_vector(mono: NDArray[np.float32], embedder: Embedder) -> NDArray[np.float32]:
+    n_pieces = max(1, round(len(mono) / (_WINDOW_S * RATE_HZ)))
+    vectors = [embedder.embed(piece, RATE_HZ) for piece in np.array_split(mono, n_pieces)]
+    return np.asarray(np.mean(vectors, axis=0), np.float32)
