@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from offline_training.errors import TrainingError
+from offline_training.errors import DatasetError, TrainingError
 from offline_training.progress import Progress
 from realtime.config import load_settings, make_settings
 from realtime.console.figures import print_summary, write_figures
@@ -181,7 +181,7 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
           exclude: Annotated[Path | None, typer.Option(help="List of ids or files to leave out.")] = None,
           genre_folders: Annotated[bool, typer.Option(help="A file's folder is its genre.")] = False,
           excerpts: Annotated[Path | None, typer.Option(help="BIDS data set: cut what was heard, as ds003720.")] = None,
-          embedder: Annotated[Path | None, typer.Option(help="embedder.npz whose space is wanted.")] = None,
+          embedder: Annotated[str, typer.Option(help="Name, folder or embedder.npz of the space wanted.")] = "",
           workers: Annotated[int | None, typer.Option(help="Processes; default one per core.", min=1)] = None) -> None:
     """Make a corpus of your own music: clips at 48 kHz, equally loud, cut on the beat, embedded and indexed.
 
@@ -189,18 +189,16 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
     """
     from offline_training.corpus_build import BuildSettings, make_corpus_of  # noqa: PLC0415
     from offline_training.corpus_sources import Wanted  # noqa: PLC0415
-    from offline_training.targets import LogMelEmbedder  # noqa: PLC0415
+    from offline_training.embedders import open_embedder  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
 
     console, target = Console(), out or folder.with_name(folder.resolve().name + "-corpus")
     with _one_sentence():
         wanted = Wanted(labels, tuple(licence or ()), exclude, genre_folders, excerpts)
         settings = BuildSettings(clip_s, per_track, wanted=wanted)
-        chosen = LogMelEmbedder.load(embedder) if embedder is not None else None
+        chosen = open_embedder(embedder) if embedder else None
         with progress_bars(console) as progress, worker_processes(workers) as executor:
             made = make_corpus_of(folder, target, settings, executor, chosen, progress)
-        if chosen is not None:
-            chosen.save(target / "embedder.npz")
     console.print(f"{len(made.clips)} clips in {target}; {len(made.skipped)} files left out", soft_wrap=True,
                   highlight=False)
     for skipped in made.skipped[:10]:
@@ -211,16 +209,76 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
 
 
 @corpus_app.command()
+def search(catalogue: Annotated[Path, typer.Argument(help="Corpus.")],
+           words: Annotated[str, typer.Argument(help="Such as 'calm piano'; left out with --like.")] = "",
+           like: Annotated[Path | None, typer.Option(help="A recording that it should sound like.")] = None,
+           n: Annotated[int, typer.Option("-n", help="How many clips.", min=1)] = 10,
+           place: Annotated[str, typer.Option("--index", help="exact, faiss, or a Qdrant server's URL.")] = "exact",
+           embedder: Annotated[str, typer.Option(help="Embedder of the corpus; found by itself as a rule.")] = "",
+           json_file: JsonOption = None) -> None:
+    """Find music by words, or by a recording."""
+    from offline_training.corpus_search import by_words, embedder_of, like_recording  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+    from realtime.music.index_places import open_index  # noqa: PLC0415
+
+    with _one_sentence():
+        if bool(words) == (like is not None):
+            raise DatasetError("a search is for words or --like a recording: give one of them")
+        music = read_catalogue(catalogue, check_audio=False)
+        chosen, index = embedder_of(catalogue, music.space, embedder), open_index(music, place, catalogue)
+        found = by_words(index, chosen, words, n) if like is None else like_recording(index, chosen, like, n)
+    for match in found:
+        Console().print(f"{match.score:6.3f}  {match.clip.clip_id}  {match.clip.genre}", soft_wrap=True,
+                        highlight=False, markup=False)
+    write_figures(json_file, {"found": [{"clip_id": match.clip.clip_id, "genre": match.clip.genre,
+                                         "similarity": match.score} for match in found]})
+
+
+@corpus_app.command("upload")
+def upload_corpus(catalogue: Annotated[Path, typer.Argument(help="Corpus.")],
+                  url: Annotated[str, typer.Argument(help="Qdrant server, as http://HOST:6333.")]) -> None:
+    """Bring a corpus's vectors to a Qdrant server, which then searches them for `--index URL`."""
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+    from realtime.music.index_qdrant import connect, upload  # noqa: PLC0415
+
+    with _one_sentence():
+        music = read_catalogue(catalogue, check_audio=False)
+        collection = upload(music, connect(url))
+    Console().print(f"{len(music.clips)} clips are in collection {collection} of {url}", soft_wrap=True,
+                    highlight=False)
+
+
+@corpus_app.command("calibrate")
+def calibrate_selection(
+        session: Annotated[Path, typer.Argument(help="Recorded session of rest: nothing heard, nothing imagined.")],
+        catalogue: Annotated[Path, typer.Option(help="Corpus of the sessions to come.")],
+        per_minute: Annotated[float, typer.Option(help="False switches allowed a minute.", min=0.0)] = 2.0,
+        json_file: JsonOption = None) -> None:
+    """Choose the selection's smoothing and margin so that the music stays still while nothing is heard."""
+    from offline_training.corpus_calibration import calibrate, rest_embeddings  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+
+    with _one_sentence():
+        embeddings, tr_s = rest_embeddings(session)
+        chosen = calibrate(embeddings, tr_s, read_catalogue(catalogue, check_audio=False), per_minute)
+    Console().print(f"\\[selection]\nsmoothing = {chosen.settings.smoothing:g}\nmargin = {chosen.settings.margin:g}\n"
+                    f"# {chosen.switches_per_minute:.1f} false switches a minute in {chosen.rest_s:.0f} s of rest, "
+                    f"{chosen.before_per_minute:.1f} with the usual settings", highlight=False, soft_wrap=True)
+    write_figures(json_file, {"smoothing": chosen.settings.smoothing, "margin": chosen.settings.margin,
+                              "switches_per_minute": chosen.switches_per_minute,
+                              "before_per_minute": chosen.before_per_minute, "rest_s": chosen.rest_s,
+                              "volumes_to_follow": chosen.volumes_to_follow})
+
+
+@corpus_app.command()
 def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
-          embedder: Annotated[Path, typer.Option(help="embedder.npz of the corpus whose space is wanted.")]) -> None:
-    """Embed the clips of a corpus with the embedder of another one: only then can their vectors be compared."""
+          embedder: Annotated[str, typer.Option(help="Name, folder or embedder.npz of the space wanted.")]) -> None:
+    """Embed the clips of a corpus with another embedder: only vectors of one space can be compared."""
     from offline_training.corpus import index_corpus  # noqa: PLC0415
-    from offline_training.targets import LogMelEmbedder  # noqa: PLC0415
+    from offline_training.embedders import open_embedder  # noqa: PLC0415
 
     with _one_sentence(), progress_bars(Console()) as progress:
-        chosen = LogMelEmbedder.load(embedder)
-        made = index_corpus(folder, chosen, progress)
-        chosen.save(folder / "embedder.npz")
+        made = index_corpus(folder, open_embedder(embedder), progress)
     Console().print(f"{len(made.clips)} clips of {folder} are now in space {made.space}", soft_wrap=True,
                     highlight=False)
 

@@ -4,7 +4,7 @@
 
     corpus.json       space, centre, one entry per clip, and what was left out and why; written last
     embeddings.npy    float32 (n_clips, dim), rows in the order of the entries
-    embedder.npz      what made the embeddings
+    embedder.npz      what made the embeddings, where that is a log-mel embedder
     clips/*.flac      48 kHz
 
 `offline_training.corpus_composed` makes one of its own music, `offline_training.corpus_build` of yours.
@@ -37,6 +37,7 @@ from realtime.ports import Embedder
 
 _ROWS_PER_BLOCK = 500
 _BLOCKS = "unfinished"
+_EMBEDDER = "embedder.npz"
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -109,6 +110,9 @@ def index_corpus(folder: Path, embedder: Embedder, progress: Progress | None = N
     """
     corpus = read_entries(folder)
     rows = _rows(corpus, str(embedder.space), embedder.embed, "embedding", progress)
+    (folder / _EMBEDDER).unlink(missing_ok=True)
+    if isinstance(embedder, LogMelEmbedder):  # small enough to lie beside what it made; others have a home
+        embedder.save(folder / _EMBEDDER)
     return _write_index(corpus, embedder.space, rows)
 
 
@@ -127,7 +131,7 @@ def fit_and_index(corpus: Corpus, dim: int = 32, progress: Progress | None = Non
     statistics = _rows(corpus, "log-mel statistics", logmel_statistics, "listening", progress)
     training = statistics[[clip.split == "training" for clip in corpus.clips]]
     embedder = LogMelEmbedder.fit(training, max(min(dim, len(training) - 1), 1))
-    embedder.save(corpus.folder / "embedder.npz")
+    embedder.save(corpus.folder / _EMBEDDER)
     return _write_index(corpus, embedder.space, embedder.project(statistics))
 
 

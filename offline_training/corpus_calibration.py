@@ -61,12 +61,12 @@ def rest_embeddings(session: Path) -> tuple[NDArray[np.float32], float]:
     rows, tr_s = [], 0.0
     for document in read_documents(SessionFolder(session).record):
         if document["doc"] == "start":
-            tr_s = float(document["tr_s"])
+            tr_s = float(document["run"]["tr_s"])
         elif document["doc"] == "step" and document["embedding"] and document["status"] == "OK":
             rows.append(decode_vector(document["embedding"]))
     if not rows or tr_s <= 0:
-        raise DatasetError(f"{session} holds no recorded session with decoded volumes; stream a rest run first: innerear "
-                           "replay RUN --bundle BUNDLE --catalogue CATALOGUE --session FOLDER")
+        raise DatasetError(f"{session} holds no recorded session with decoded volumes; stream a rest run first: "
+                           "innerear replay RUN --bundle BUNDLE --catalogue CATALOGUE --session FOLDER")
     return np.stack(rows), tr_s
 
 
@@ -109,8 +109,8 @@ def calibrate(embeddings: NDArray[np.float32], tr_s: float, index: MusicIndex, m
             best = Calibration(replace(given, smoothing=smoothing, margin=margin), switches, before, volumes,
                                len(embeddings) * tr_s)
     if best is None:
-        raise DatasetError(f"no smoothing up to {SMOOTHINGS[-1]} and margin up to {MARGINS[-1]} keeps this rest run below "
-                           f"{most_per_minute:g} switches a minute; allow more, or decode with a better bundle")
+        raise DatasetError(f"no smoothing up to {SMOOTHINGS[-1]} and margin up to {MARGINS[-1]} keeps this rest run "
+                           f"below {most_per_minute:g} switches a minute; allow more, or decode with a better bundle")
     return best
 
 

@@ -6,12 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.corpus_track import UnusableTrackError, read_audio
+from offline_training.embedders import SHIPPED, open_embedder
 from offline_training.errors import DatasetError
-from realtime.messages import Match
+from realtime.messages import EmbeddingSpace, Match
 from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder, MusicIndex, TextEmbedder
 
 _WINDOW_S = 10.0
+
+
+def embedder_of(catalogue: Path, space: EmbeddingSpace, chosen: str) -> Embedder:
+    """The embedder of a catalogue's space: the one chosen, the one beside the catalogue, or one that is shipped.
+
+    Raises
+    ------
+    DatasetError
+        None of them embeds in this space.
+    """
+    beside = catalogue / "embedder.npz"
+    names = [chosen] if chosen else [str(beside)] if beside.is_file() else []
+    names += [] if chosen else [path.name.removeprefix("embedder-") for path in sorted(SHIPPED.glob("embedder-*"))]
+    for name in names:
+        embedder = open_embedder(name)
+        if embedder.space == space:
+            return embedder
+    raise DatasetError(f"the catalogue {catalogue} is in {space}, and {', '.join(names) or 'no embedder known here'} "
+                       "is not of that space; name its own with --embedder, or move the catalogue with: innerear "
+                       "corpus index")
 
 
 def by_words(index: MusicIndex, embedder: Embedder, text: str, n: int) -> list[Match]:
@@ -22,12 +43,11 @@ def by_words(index: MusicIndex, embedder: Embedder, text: str, n: int) -> list[M
     DatasetError
         The embedder knows no words.
     """
-    if not hasattr(embedder, "embed_text"):
+    if not isinstance(embedder, TextEmbedder):
         raise DatasetError(f"the space {embedder.space.name!r} knows sounds, not words: {text!r} is no audio file, and "
                            "cannot be looked up; index the corpus with an embedder that has a text tower, or search "
                            "with --like FILE")
-    words: TextEmbedder = embedder
-    return index.search(words.embed_text(text), n)
+    return index.search(embedder.embed_text(text), n)
 
 
 def like_recording(index: MusicIndex, embedder: Embedder, path: Path, n: int) -> list[Match]:

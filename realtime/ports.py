@@ -7,7 +7,7 @@ swap point, `VolumeSource`, lives with the bridge and is named here too.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class Decoder(Protocol):
         ...
 
 
+@runtime_checkable
 class TextEmbedder(Protocol):
     """Words to a vector of the space that an `Embedder` puts music in."""
 
