@@ -1,16 +1,12 @@
 """Command line of the bridge: send a run, write it as one file, say what a source holds, make keys."""
 
 import logging
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scanner_bridge.complaints import one_sentence
 from scanner_bridge.errors import BridgeError, SourceError
@@ -24,15 +20,17 @@ from scanner_bridge.inspection import (
     write_document,
 )
 from scanner_bridge.keys import ClientKeys, load_client_keys, write_key_files
+from scanner_bridge.replay_command import replay, tls_files
 from scanner_bridge.serve import serve as serve_run
 from scanner_bridge.sockets import DEFAULT_ENDPOINT, new_key_pair
 from scanner_bridge.sources import locate, open_source
 from scanner_bridge.sources.settings import NETWORK_KINDS, settings_for
+from scanner_bridge.sources.store_settings import StoreSettings, Tls
 from scanner_bridge.sources.survey import survey
 from scanner_bridge.spool import Spool, default_folder
 from scanner_bridge.spool_stream import SpooledStream
-from scanner_bridge.volume import RunHeader, Volume
-from scanner_bridge.waiting import Stop
+from scanner_bridge.terminal import progress as progress_bar
+from scanner_bridge.terminal import stop_on_signals
 
 app = typer.Typer(
     name="bridge",
@@ -45,7 +43,7 @@ Source = Annotated[
     str,
     typer.Argument(
         help="NIfTI file, folder of DICOM files, enhanced DICOM file, or `simulated`; or what to listen for: "
-        "`afni`, `pyneal`, `vsend`, also as `afni://HOST:PORT`."
+        "`afni`, `pyneal`, `vsend`, `cstore`, also as `afni://HOST:PORT`."
     ),
 ]
 Expect = Annotated[int | None, typer.Option(help="Network: the run is over with so many volumes.")]
@@ -53,6 +51,8 @@ Series = Annotated[int | None, typer.Option(help="DICOM SeriesNumber to read, wh
 Volumes = Annotated[int, typer.Option(help="Length of the simulated run.")]
 Seed = Annotated[int, typer.Option(help="Seed of the simulated run.")]
 ShowProgress = Annotated[bool, typer.Option("--progress", help="Show a progress bar.")]
+
+app.command()(replay)
 
 
 @app.command()
@@ -72,6 +72,11 @@ def serve(
     key: Annotated[Path | None, typer.Option(help="Secret key file of this host.")] = None,
     live_key: Annotated[Path | None, typer.Option(help="Public key file of the live program.")] = None,
     spool: Annotated[Path | None, typer.Option(help="Folder for what nobody stored yet.")] = None,
+    ae_title: Annotated[str, typer.Option(help="cstore: our title; required.")] = "",
+    allow: Annotated[list[str] | None, typer.Option(help="cstore: title of who may send; required.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="cstore: our certificate, PEM: encrypts.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="cstore: its key, PEM.")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="cstore: who signed the senders' certificates, PEM.")] = None,
     progress: ShowProgress = False,
 ) -> None:
     """Send a run to the live program, volume by volume, until all of it is stored there.
@@ -79,7 +84,7 @@ def serve(
     With --follow (a scanner writing into a folder) and from the network, volumes are handed over as they come.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    with one_sentence(BridgeError), _stop_on_signals() as stop:
+    with one_sentence(BridgeError), stop_on_signals() as stop:
         settings = settings_for(
             source,
             follow_s=follow,
@@ -90,9 +95,10 @@ def serve(
             n_volumes=volumes,
             tr_s=tr,
             seed=seed,
+            store=_store(source, ae_title, tuple(allow or ()), tls_files(tls_cert, tls_key, tls_ca)),
         )
         speed_or_none = None if unpaced or follow > 0 or settings.kind in NETWORK_KINDS else speed
-        with _progress(progress, "sending") as bar:
+        with progress_bar(progress, "sending") as bar:
             end = serve_run(
                 settings,
                 connect,
@@ -118,7 +124,7 @@ def export(
     progress: ShowProgress = False,
 ) -> None:
     """Write what would be sent as one 4-D NIfTI, with a JSON sidecar (TR, slice times)."""
-    with one_sentence(BridgeError), _progress(progress, "reading") as bar:
+    with one_sentence(BridgeError), progress_bar(progress, "reading") as bar:
         opened = open_source(settings_for(source, series=series, n_volumes=volumes, seed=seed))
         bar.start(opened.header)
         try:
@@ -197,51 +203,16 @@ def _waiting(stream: SpooledStream, sent: bool) -> str:
     )
 
 
-class _Bar:
-    """A progress bar that may be invisible."""
-
-    def __init__(self, bar: Progress, what: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(what, total=None)
-
-    def start(self, run: RunHeader) -> None:
-        self._bar.update(self._task, total=run.n_volumes)
-
-    def advance(self, volume: Volume) -> None:
-        self._bar.update(self._task, completed=volume.index + 1)
-
-
-@contextmanager
-def _progress(shown: bool, what: str) -> Iterator[_Bar]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        yield _Bar(bar, what)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Stop]:
-    """A `Stop` that SIGINT and SIGTERM request, so that the run ends with a RunEnd and not in the middle."""
-    stop = Stop()
-
-    def request(number: int, frame: object) -> None:
-        stop.request(f"stopped by {signal.Signals(number).name}")
-
-    before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _keys(secret: Path | None, server: Path | None) -> ClientKeys | None:
     if secret is None and server is None:
         return None
     if secret is None or server is None:
         raise SourceError("an encrypted connection needs both --key (ours, secret) and --live-key (theirs, public)")
     return load_client_keys(secret, server)
+
+
+def _store(source: str, ae_title: str, allow: tuple[str, ...], tls: Tls | None) -> StoreSettings | None:
+    return StoreSettings(ae_title, allow, tls) if source.split("://")[0] == "cstore" else None
 
 
 def _reason(reason: str) -> str:

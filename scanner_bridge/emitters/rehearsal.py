@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from scanner_bridge.emitters.disturbance import Arrival, Disturbance, disturbed
@@ -12,6 +13,18 @@ from scanner_bridge.ports import VolumeSource
 from scanner_bridge.volume import RunHeader, Volume
 
 Item = TypeVar("Item")
+
+
+class FileEmitter(Protocol):
+    """The sending side of a way on which files go."""
+
+    def send(self, path: Path) -> None:
+        """Send one file. SourceError when it cannot be read, or the receiver does not take it."""
+        ...
+
+    def close(self) -> None:
+        """Hang up; may be called twice."""
+        ...
 
 
 class VolumeEmitter(Protocol):
@@ -114,6 +127,45 @@ def send_volumes(
             on_volume(volume)
             if not wanted:
                 break
+    finally:
+        emitter.close()
+    return n_sent
+
+
+def send_files(
+    files: Iterable[Arrival[Path]],
+    emitter: FileEmitter,
+    pace: Pace,
+    disturbance: Disturbance,
+    on_file: Callable[[Path], None] = lambda path: None,
+) -> int:
+    """Send recorded files, each when a scanner would have written it.
+
+    Parameters
+    ----------
+    files : iterable of Arrival of Path
+        In order of time.
+    emitter : FileEmitter
+        Closed at the end.
+    pace, disturbance, on_file
+        As in `send_volumes`.
+
+    Returns
+    -------
+    n_sent : int
+        Files sent, doubles included.
+
+    Raises
+    ------
+    SourceError
+        A file could not be sent.
+    """
+    n_sent = 0
+    try:
+        for path in in_time(disturbed(files, disturbance), pace):
+            emitter.send(path)
+            n_sent += 1
+            on_file(path)
     finally:
         emitter.close()
     return n_sent

@@ -16,6 +16,7 @@ dicom_rules   which images are left alone
 par_rec       one Philips PAR/REC pair to the same slices
 afni          AFNI's real-time protocol, as Dimon sends it; afni_codec its bytes
 pyneal        Pyneal's ZeroMQ protocol; pyneal_codec its bytes
+cstore        a scanner or PACS that stores over DICOM's network protocol; cstore_server listens
 vsend         a scanner that sends to MURFI; vsend_codec its bytes
 door          who may connect; grid what they may announce; sequence which volumes are the run's
 pacing        hands volumes over when a scanner would
@@ -81,6 +82,14 @@ def _open_network(settings: SourceSettings, sleep: Callable[[float], None]) -> V
         from scanner_bridge.sources.pyneal import PynealSource  # noqa: PLC0415  # only what is used is loaded
 
         return PynealSource(settings, sleep=sleep)
+    if settings.kind == "cstore":
+        try:
+            from scanner_bridge.sources.cstore import CStoreSource  # noqa: PLC0415  # pynetdicom is an extra
+        except ModuleNotFoundError as error:
+            raise SourceError(
+                f"receiving C-STORE needs {error.name}: install it with pip install 'innerear[dicom]'"
+            ) from error
+        return CStoreSource(settings, sleep=sleep)
     from scanner_bridge.sources.vsend import VsendSource  # noqa: PLC0415  # only what is used is loaded
 
     return VsendSource(settings, sleep=sleep)

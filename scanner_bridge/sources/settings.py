@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.address import Address, parse_address
+from scanner_bridge.sources.store_settings import StoreSettings
 
-Kind = Literal["auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend"]
-NETWORK_KINDS = ("afni", "pyneal", "vsend")
+Kind = Literal["auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend", "cstore"]
+NETWORK_KINDS = ("afni", "pyneal", "vsend", "cstore")
 """Sources to which a peer connects: they are live, and handed over as they come."""
 
 
@@ -19,7 +20,7 @@ class SourceSettings:
 
     Attributes
     ----------
-    kind : {"auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend"}
+    kind : {"auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend", "cstore"}
         auto: found out from `path`.
     path : Path or None
         File (replay) or folder (dicom_folder).
@@ -31,7 +32,7 @@ class SourceSettings:
     poll_s : float
         dicom_folder: how often the folder is listed while it is followed.
     series : int or None
-        dicom_folder: SeriesNumber to read; None takes the only one, or the first to appear.
+        dicom_folder, cstore: SeriesNumber to read; None takes the only one, or the first to appear.
     only_new : bool
         dicom_folder: leave alone the files that are there at the start.
     n_volumes : int
@@ -50,6 +51,9 @@ class SourceSettings:
         network: ``HOST:PORT`` to listen at; loopback and the protocol's own port where one is not given.
     expect : int or None
         network: the run is over with this many volumes, for protocols that do not say how many there are.
+
+    store : StoreSettings or None
+        cstore: titles and encryption; needed there.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class SourceSettings:
     lost_volumes: tuple[int, ...] = ()
     listen: str = ""
     expect: int | None = None
+    store: StoreSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -89,6 +94,8 @@ class SourceSettings:
             and all(0 < size < math.inf for size in self.voxel_mm),
             f"tr_s is positive, got {self.tr_s}": 0 < self.tr_s < math.inf,
             f"seed is 0 or more, got {self.seed}": self.seed >= 0,
+            "a cstore source needs its own title (--ae-title) and those who may send (--allow)": self.kind != "cstore"
+            or self.store is not None,
             f"expect is 1 or more, got {self.expect}": self.expect is None or self.expect >= 1,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
