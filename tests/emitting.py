@@ -3,20 +3,26 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from scanner_bridge.emitters.afni import AfniEmitter
+from scanner_bridge.emitters.cstore import CStoreEmitter
 from scanner_bridge.emitters.disturbance import Disturbance
 from scanner_bridge.emitters.pyneal import PynealEmitter
-from scanner_bridge.emitters.rehearsal import Pace, VolumeEmitter, send_volumes
+from scanner_bridge.emitters.recorded import recorded_files
+from scanner_bridge.emitters.rehearsal import Pace, VolumeEmitter, send_files, send_volumes
 from scanner_bridge.emitters.vsend import VsendEmitter
 from scanner_bridge.ports import VolumeSource
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.address import Address
 from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.store_settings import StoreSettings
 from tests.loopback import free_port
 
 WAIT_S = 20.0
+VOLUME_KINDS = ("afni", "pyneal", "vsend")
+TITLES = StoreSettings("INNEREAR", ("SCANNER",))
 
 
 def emitter(kind: str, address: Address, **options: Any) -> VolumeEmitter:
@@ -70,5 +76,17 @@ def emitted(
                 yield opened
             finally:
                 opened.close()
+    finally:
+        opened.close()
+
+
+@contextmanager
+def stored(path: Path) -> Iterator[VolumeSource]:
+    """A C-STORE receiver with which a recorded series is stored."""
+    opened = listening("cstore", store=TITLES, follow_s=1.0)
+    sender = CStoreEmitter(opened.address, "INNEREAR", "SCANNER")
+    try:
+        with doing(lambda: send_files(recorded_files(path), sender, Pace(None), Disturbance())):
+            yield opened
     finally:
         opened.close()

@@ -17,10 +17,10 @@ from scanner_bridge.errors import SourceError
 from scanner_bridge.ports import VolumeSource
 from scanner_bridge.sources import open_source
 from scanner_bridge.sources.pacing import clock_id, paced
-from scanner_bridge.sources.settings import NETWORK_KINDS, SourceSettings
+from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import WIRE_DTYPES, RunHeader, Volume
 from scanner_bridge.wire import decode, encode
-from tests.emitting import emitted
+from tests.emitting import VOLUME_KINDS, emitted, stored
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOSAIC = DATA / "dicom" / "siemens_ve11_mosaic" / "dicom"
@@ -54,10 +54,13 @@ def simulated(**changes: Any) -> SourceSettings:
     return SourceSettings(kind="simulated", **{"n_volumes": 6, "shape": (8, 8, 5), **changes})
 
 
+RECORDED_KINDS = ("mosaic", "xa", "philips", "par_rec", "cstore")
+
+
 @pytest.fixture(
     params=[
-        *("replay", "simulated", "paced", *NETWORK_KINDS),
-        *(pytest.param(kind, marks=[needs_data, pytest.mark.data]) for kind in ("mosaic", "xa", "philips", "par_rec")),
+        *("replay", "simulated", "paced", *VOLUME_KINDS),
+        *(pytest.param(kind, marks=[needs_data, pytest.mark.data]) for kind in RECORDED_KINDS),
     ]
 )
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSource]:
@@ -70,7 +73,11 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeSou
         "philips": lambda: open_source(DATA / "dicom" / "philips_classic_phantom"),
         "par_rec": lambda: open_source(DATA / "parrec" / "philips_dump"),
     }
-    if request.param in NETWORK_KINDS:
+    if request.param == "cstore":
+        with stored(MOSAIC) as heard:
+            yield heard
+        return
+    if request.param in VOLUME_KINDS:
         with emitted(request.param, open_source(simulated()), expect=6) as heard:
             yield heard
         return

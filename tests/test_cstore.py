@@ -29,14 +29,13 @@ from scanner_bridge.sources import open_source
 from scanner_bridge.sources.settings import SourceSettings, settings_for
 from scanner_bridge.sources.store_settings import StoreSettings, Tls
 from scanner_bridge.volume import Volume
-from tests.emitting import WAIT_S, doing
+from tests.emitting import TITLES, WAIT_S, doing
 from tests.loopback import free_port
 from tests.test_bridge_transport import live_program
 
 ROOT = Path(__file__).resolve().parents[1]
 DICOM = ROOT.parent / "shared" / "data" / "dicom"
 MOSAIC = DICOM / "siemens_ve11_mosaic" / "dicom"
-TITLES = StoreSettings("INNEREAR", ("SCANNER",))
 needs_data = [pytest.mark.data, pytest.mark.skipif(not DICOM.is_dir(), reason="the recorded scanner data are not here")]
 
 
