@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.address import Address
-from scanner_bridge.sources.assembly import SeriesAssembly, Verdict
+from scanner_bridge.sources.assembly import SeriesAssembly
 from scanner_bridge.sources.cstore_server import StoreServer
 from scanner_bridge.sources.ordering import Ordering
 from scanner_bridge.sources.series import Assembler
 from scanner_bridge.sources.settings import SourceSettings
+from scanner_bridge.sources.verdict import Verdict
 from scanner_bridge.volume import RunHeader, Volume
 
 logger = logging.getLogger(__name__)
