@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from realtime.music.catalogue import read_catalogue
 from realtime.playback.recorder import read_played
 from realtime.session.core import LiveCore
 from realtime.session.folder import SessionFolder
@@ -17,7 +18,8 @@ N_VOLUMES = 30
 
 def test_the_player_skips_it_and_the_session_chooses_others(tmp_path: Path) -> None:
     world = make_world(tmp_path, N_VOLUMES)
-    live, chosen = LiveCore(builders.header(N_VOLUMES), builders.parts()), []
+    parts = replace(builders.parts(N_VOLUMES // 5), index=read_catalogue(world.catalogue))
+    live, chosen = LiveCore(builders.header(N_VOLUMES), parts), []
     for volume in builders.run_of(builders.volumes(N_VOLUMES)):
         chosen += [step.cue.clip_id for step in map(live.decide, live.perceive(volume).percepts) if step.cue]
     gone = chosen[1]
@@ -63,7 +65,6 @@ def test_what_played_before_plays_on_and_a_late_word_of_it_changes_nothing_else(
     assert live.playing == first
     live.event("unplayable", first)
     assert live.playing == ""
-    rest = [replace(volume) for volume in run[live.next_index :]]
-    steps = [live.decide(percept) for volume in rest for percept in live.perceive(volume).percepts]
+    steps = [live.decide(percept) for volume in run[live.next_index :] for percept in live.perceive(volume).percepts]
     assert {first, second}.isdisjoint(step.document["playing"] for step in steps)
     assert live.playing
