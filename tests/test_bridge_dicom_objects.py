@@ -1,6 +1,7 @@
 """One object, however it is encoded: the walk agrees with pydicom, the geometry with nibabel, damage is named."""
 
 import random
+import sys
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -144,6 +145,20 @@ def test_compressed_pixels_are_the_pixels(name: str, way: str, tmp_path: Path) -
         assert before.pixels.dtype == after.pixels.dtype
     verdict = Assembler().take("cut.dcm", compressed[: len(compressed) // 2])
     assert verdict.kind == "unfinished"
+
+
+@needs_data
+def test_plain_pixels_need_no_pydicom_and_compressed_ones_say_what_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = contents("siemens_ve11_mosaic", tmp_path)[0]
+    compressed = run_length_encoded(content)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pydicom"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert Assembler().take("plain.dcm", content).kind == "complete"
+    verdict = Assembler().take("compressed.dcm", compressed)
+    assert (verdict.kind, verdict.rule) == ("skipped", "unsupported")
+    assert "pip install 'innerear[dicom]'" in verdict.reason
 
 
 def run_length_encoded(content: bytes) -> bytes:

@@ -114,9 +114,9 @@ def _pixels(content: bytes, found: Elements, fields: Fields) -> NDArray[Any]:
 
 def _decompressed(content: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
     """Pixels of an encapsulated object: RLE by pydicom, the JPEG family by gdcm."""
-    from pydicom.pixels.utils import pixel_array  # noqa: PLC0415  # most scanners send plain pixels
-
     try:
+        from pydicom.pixels.utils import pixel_array  # noqa: PLC0415  # an extra: most scanners send plain pixels
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its warnings repeat header values
             pixels: NDArray[Any] = pixel_array(BytesIO(content), raw=True)
@@ -134,10 +134,10 @@ def _decompressed(content: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
 
 def _rewritten(content: bytes) -> bytes:
     """The same object in the usual encoding."""
-    from pydicom import dcmread, dcmwrite, uid  # noqa: PLC0415  # rare encodings only
-
     rewritten = BytesIO()
     try:
+        from pydicom import dcmread, dcmwrite, uid  # noqa: PLC0415  # an extra: rare encodings only
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its warnings repeat header values
             dataset = dcmread(BytesIO(content))
@@ -148,6 +148,9 @@ def _rewritten(content: bytes) -> bytes:
                 dataset.PixelData = swapped.tobytes()
             dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
             dcmwrite(rewritten, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+    except ImportError as error:
+        reason = "its encoding is rare: install what reads it with pip install 'innerear[dicom]'"
+        raise SkippedError("unsupported", reason) from error
     except Exception as error:  # damaged, it makes pydicom raise nearly anything
         raise UnfinishedError("it is cut or damaged") from error
     return rewritten.getvalue()
