@@ -5,14 +5,15 @@ Run with `innerear bench bridge --json FILE`. Needs the recorded scanner data, a
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,21 @@ KINDS = {
 """Kind of image to a recorded series of it."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one volume took: time on the wall, and of the processor (what other load on the machine leaves alone)."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
 @dataclass(eq=False)
 class Times:
-    """How long each volume took."""
+    """What each volume cost."""
 
-    ours_ms: list[float] = field(default_factory=list)
-    first_ms: list[float] = field(default_factory=list)
-    dcm2niix_ms: list[float] = field(default_factory=list)
+    ours: list[Cost] = field(default_factory=list)
+    first: list[Cost] = field(default_factory=list)
+    dcm2niix: list[Cost] = field(default_factory=list)
 
 
 def parse_cost(rounds: int = 40) -> dict[str, Any]:
@@ -51,21 +60,24 @@ def parse_cost(rounds: int = 40) -> dict[str, Any]:
     Returns
     -------
     figures : dict
-        ``parse_<kind>_ms`` with median, p99, n and the first volume's median (it makes the geometry);
-        ``dcm2niix_<kind>_ms``; ``ratio_to_dcm2niix`` by kind, of the medians, and its minimum.
+        ``parse_<kind>_ms`` with median, p99, least, n, processor time and the first volume's median (it
+        makes the geometry); ``dcm2niix_<kind>_ms``; ``ratio_to_dcm2niix`` by kind, of the medians on the
+        wall, and its minimum; ``cpu_ratio_to_dcm2niix`` of the processor's.
     """
     program = shutil.which("dcm2niix")
     figures: dict[str, Any] = {"missing": [] if program else ["dcm2niix"]}
-    ratios: dict[str, float] = {}
+    ratios: dict[str, dict[str, float]] = {"ratio_to_dcm2niix": {}, "cpu_ratio_to_dcm2niix": {}}
     for kind, name in KINDS.items():
         with tempfile.TemporaryDirectory() as scratch:
             times = _times(_volumes(series_folder(name, Path(scratch)), Path(scratch)), program, rounds)
-        figures[f"parse_{kind}_ms"] = {**_spread(times.ours_ms), "first": float(np.median(times.first_ms))}
-        if times.dcm2niix_ms:
-            figures[f"dcm2niix_{kind}_ms"] = _spread(times.dcm2niix_ms)
-            ratios[kind] = float(np.median(times.dcm2niix_ms) / np.median(times.ours_ms))
-    if ratios:
-        figures["ratio_to_dcm2niix"] = {**ratios, "least": min(ratios.values())}
+        ours = figures[f"parse_{kind}_ms"] = {**_spread(times.ours), "first": _spread(times.first)["median"]}
+        if times.dcm2niix:
+            theirs = figures[f"dcm2niix_{kind}_ms"] = _spread(times.dcm2niix)
+            ratios["ratio_to_dcm2niix"][kind] = theirs["median"] / ours["median"]
+            ratios["cpu_ratio_to_dcm2niix"][kind] = theirs["cpu"] / ours["cpu"]
+    for name, by_kind in ratios.items():
+        if by_kind:
+            figures[name] = {**by_kind, "least": min(by_kind.values())}
     return figures
 
 
@@ -93,13 +105,13 @@ def show(report: dict[str, Any]) -> None:
     """Print the report as a table."""
     load = f"load {report['load_before']:.1f} to {report['load_after']:.1f} on {report['cores']} cores"
     table = Table(title=f"the bridge ({load})")
-    for heading in ("what", "n", "median ms", "p99 ms", "x ours"):
+    for heading in ("what", "n", "median ms", "p99 ms", "cpu ms", "x ours"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for name, row in report.items():
         if isinstance(row, dict) and "median" in row:
             kind = name.removeprefix("dcm2niix_").removesuffix("_ms")
             ratio = f"{report['ratio_to_dcm2niix'][kind]:.1f}" if name.startswith("dcm2niix_") else ""
-            table.add_row(name, str(row["n"]), f"{row['median']:.2f}", f"{row['p99']:.2f}", ratio)
+            table.add_row(name, str(row["n"]), f"{row['median']:.2f}", f"{row['p99']:.2f}", f"{row['cpu']:.2f}", ratio)
     if report["missing"]:
         table.caption = f"not installed: {', '.join(report['missing'])}"
     Console().print(table)
@@ -121,49 +133,51 @@ def _volumes(folder: Path, scratch: Path) -> list[Path]:
 
 
 def _times(volumes: list[Path], program: str | None, rounds: int) -> Times:
-    times, turn = Times(), _endless(volumes)
+    times, turn = Times(), cycle(volumes)
     for _ in range(rounds):
         assembler = Assembler()
         for number, folder in enumerate(volumes):
-            (times.first_ms if number == 0 else times.ours_ms).append(_read(assembler, folder))
+            (times.first if number == 0 else times.ours).append(_read(assembler, folder))
         if program is not None:
-            times.dcm2niix_ms += [_convert(program, folder) for folder in islice(turn, 1)]
+            times.dcm2niix.append(_convert(program, next(turn)))
     return times
 
 
-def _read(assembler: Assembler, folder: Path) -> float:
-    """Milliseconds from the files of a volume to the volume."""
+def _read(assembler: Assembler, folder: Path) -> Cost:
+    """From the files of a volume to the volume."""
     files = sorted(folder.iterdir())
-    begin_s = time.perf_counter()
+    begin_s, cpu_s = time.perf_counter(), time.process_time()
     for file in files:
         verdict = assembler.take(file.name, read_content(file))
     series = assembler.series[verdict.run_id]
     volumes = [series.pop(index) for index in series.ready]
-    took_ms = 1e3 * (time.perf_counter() - begin_s)
+    cost = Cost(1e3 * (time.perf_counter() - begin_s), 1e3 * (time.process_time() - cpu_s))
     assert len(volumes) == 1, verdict
-    return took_ms
+    return cost
 
 
-def _convert(program: str, folder: Path) -> float:
-    """Milliseconds that one dcm2niix call takes for the same files, without sidecar and compression."""
+def _convert(program: str, folder: Path) -> Cost:
+    """One dcm2niix call for the same files, without sidecar and compression."""
     with tempfile.TemporaryDirectory() as out:
         command = [program, "-b", "n", "-z", "n", "-f", "volume", "-o", out, str(folder)]
-        begin_s = time.perf_counter()
+        begin_s, cpu_s = time.perf_counter(), _children_s()
         done = subprocess.run(command, capture_output=True, check=False)
-        took_ms = 1e3 * (time.perf_counter() - begin_s)
+        cost = Cost(1e3 * (time.perf_counter() - begin_s), 1e3 * (_children_s() - cpu_s))
         assert list(Path(out).glob("*.nii")), done.stdout
-    return took_ms
+    return cost
 
 
-def _endless(volumes: list[Path]) -> Iterator[Path]:
-    while True:
-        yield from volumes
+def _children_s() -> float:
+    """Processor time of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
-def _spread(times_ms: list[float]) -> dict[str, float]:
+def _spread(costs: list[Cost]) -> dict[str, float]:
+    wall_ms = [cost.wall_ms for cost in costs]
     return {
-        "median": float(np.median(times_ms)), "p99": float(np.percentile(times_ms, 99)),
-        "least": min(times_ms), "n": len(times_ms),
+        "median": float(np.median(wall_ms)), "p99": float(np.percentile(wall_ms, 99)), "least": min(wall_ms),
+        "cpu": float(np.median([cost.cpu_ms for cost in costs])), "n": len(costs),
     }  # fmt: skip
 
 
