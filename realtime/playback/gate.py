@@ -30,6 +30,11 @@ class Gate:
         """Whether STOP was given."""
         return self._stopped
 
+    @property
+    def closed(self) -> bool:
+        """Whether mute or STOP has come to silence: all that leaves is zeros."""
+        return self._gain == 0.0 and (self._muted or self._stopped)
+
     def mute(self, muted: bool) -> None:
         """Ramp to silence, or back."""
         self._muted = muted

@@ -1,5 +1,6 @@
 """What every sink shares: the ring, and what happens to each frame as it leaves it."""
 
+import time
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ class Outlet:
         Mute and STOP.
     recorder : WavRecorder or None
         Gets exactly what left.
+
+    Attributes
+    ----------
+    silent_s : float
+        Monotonic time at which mute or STOP had last come to silence, by the machine's clock and not the sink's.
     """
 
     def __init__(self, rate_hz: int, lookahead_s: float, gate: Gate, recorder: WavRecorder | None) -> None:
@@ -49,6 +55,8 @@ class Outlet:
         self._played = 0
         self._underruns = 0
         self._peak = 0.0
+        self._silent = False
+        self.silent_s = 0.0
         self._anchor = Anchor(0, 0.0)
         self._gap_at = [0]  # ring frame before which silence was inserted …
         self._gap_total = [0]  # … and all the silence inserted up to there
@@ -71,6 +79,9 @@ class Outlet:
         if n_frames < len(out):
             self._break_off(out, n_frames)
         self.gate.apply(out)
+        if self.gate.closed != self._silent:
+            self._silent = self.gate.closed
+            self.silent_s = time.monotonic() if self._silent else self.silent_s
         if n_frames < len(out) and self.draining:
             self.gate.drop()
         if self.recorder is not None:

@@ -145,7 +145,7 @@ class Player:
         if not isinstance(command, protocol.Stop | protocol.Rearm | protocol.Mute | protocol.Volume):
             return protocol.Rejected(-1, "By the door come only stop, rearm, mute and volume.")
         self._obey(command)
-        return protocol.Obeyed(self._gate.stopped, os.getpid())
+        return protocol.Obeyed(self._gate.stopped, self._output.outlet.silent_s)
 
     def read_clips(self) -> None:
         """Turn wanted clips into loops, in order; for a thread of its own."""

@@ -152,10 +152,18 @@ class Rejected(msgspec.Struct, frozen=True, tag_field="event", tag="rejected"):
 
 
 class Obeyed(msgspec.Struct, frozen=True, tag_field="event", tag="obeyed"):
-    """The answer to a command that came by the door: whether STOP holds now, and the player's process."""
+    """The answer to a command that came by the door.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether STOP holds now.
+    silent_s : float
+        Monotonic time at which mute or STOP had last come to silence; 0 when never.
+    """
 
     stopped: bool
-    pid: int
+    silent_s: float
 
 
 class Recovered(msgspec.Struct, frozen=True, tag_field="event", tag="recovered"):
