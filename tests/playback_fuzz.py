@@ -49,7 +49,7 @@ def fuzz(n_blocks: int, seed: int, rate_hz: int = 8000, n_taps: int = 16) -> Fuz
     n = chain.chunk_frames
     past = np.zeros((n + filters.shape[1], 2))
     peak = _drive(n_blocks, rng, n, past, filters, counts, *chain.arrays)
-    bad, not_finite, above = counts.astype(int)
+    bad, not_finite, above = map(int, counts)
     return Fuzzed(n_blocks, bad, not_finite, above, float(20 * np.log10(peak / chain.ceiling)))
 
 

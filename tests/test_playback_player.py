@@ -267,6 +267,7 @@ def test_when_the_player_is_killed_the_live_program_hears_of_it_and_goes_on(
     assert "died with status -9" in summary.reason
     assert summary.frames_played > 0
     assert np.abs(read_played(settings.played_wav).frames).max() > 0.2
+    assert soundfile.info(settings.played_wav).frames == len(read_played(settings.played_wav).frames)  # repaired
 
 
 def test_the_players_own_signals_end_it_in_order_and_ctrl_c_leaves_it_to_the_live_program(

@@ -16,6 +16,7 @@ import realtime
 from realtime.errors import PlaybackError
 from realtime.messages import Clip, Cue
 from realtime.playback import protocol
+from realtime.playback.recorder import repair_wav
 from realtime.playback.settings import LOUDEST_DB, PlayerSettings, is_volume
 
 START_TIMEOUT_S = 30.0
@@ -184,6 +185,9 @@ class PlayerClient:
             self._reason = f"did not end within {limit_s:g} s and was killed"
         finally:
             await self._kill()
+        if self._ended is None and self._started is not None and self._started.played_wav:
+            with suppress(PlaybackError, OSError):  # what a killed player wrote last is not in its header
+                repair_wav(Path(self._started.played_wav))
         return self._summary()
 
     def _summary(self) -> PlayerSummary:

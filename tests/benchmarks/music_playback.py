@@ -30,6 +30,7 @@ from realtime.playback import protocol
 from realtime.playback.address import connect_unix
 from realtime.playback.client import PlayerClient
 from realtime.playback.feed import StreamFeed
+from realtime.playback.halt import in_a_hurry
 from realtime.playback.recorder import read_played
 from realtime.playback.safety import ChainSettings, SafetyChain, warm_up
 from realtime.playback.settings import RATE_HZ, PlayerSettings
@@ -145,7 +146,7 @@ def stop_to_zero(n_stops: int = 1000) -> Figures:
             assert parent.stdout is not None
             door = Path(parent.stdout.readline().strip())
             parent.send_signal(signal.SIGSTOP)
-            with busy_cores():
+            with busy_cores(), in_a_hurry():
                 for _ in range(n_stops):
                     time.sleep(rng.uniform(0.03, 0.08))
                     stopped_s = time.monotonic()
