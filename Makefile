@@ -25,6 +25,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not long' $(ARGS)
 
 test-long: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),fuzz]'
 	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: $(STAMP)
