@@ -1,11 +1,18 @@
 """A clip whose file went after the session had begun: skipped, recorded, never chosen again; the music goes on."""
 
+import asyncio
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+from realtime.messages import Cue
 from realtime.music.catalogue import read_catalogue
+from realtime.playback import protocol
+from realtime.playback.lasting import LastingPlayer
 from realtime.playback.recorder import read_played
+from realtime.playback.settings import PlayerSettings
 from realtime.session.core import LiveCore
 from realtime.session.folder import SessionFolder
 from realtime.session.record import read_documents
@@ -68,3 +75,31 @@ def test_what_played_before_plays_on_and_a_late_word_of_it_changes_nothing_else(
     steps = [live.decide(percept) for volume in run[live.next_index :] for percept in live.perceive(volume).percepts]
     assert {first, second}.isdisjoint(step.document["playing"] for step in steps)
     assert live.playing
+
+
+def test_a_player_that_dies_after_a_file_has_gone_still_comes_back(tmp_path: Path) -> None:
+    clips = read_catalogue(builders.write_corpus(tmp_path / "corpus", n_clips=2)).clips
+
+    async def session() -> list[str]:
+        player = await LastingPlayer.start(PlayerSettings(played_wav=tmp_path / "played.wav", sink="wav"), clips)
+        heard, events = [], player.events()
+        player.play(Cue(0, 0, "clip00"))
+        async with asyncio.timeout(60):
+            async for event in events:
+                match event:
+                    case protocol.Sounding() if not heard:
+                        heard.append(event.clip_id)
+                        clips[1].path.unlink()
+                        os.kill(player._player.pid, signal.SIGKILL)
+                    case protocol.Sounding():
+                        heard.append(event.clip_id)
+                        player.play(Cue(1, 1, "clip01"))
+                    case protocol.Rejected():
+                        heard.append(event.reason)
+                        break
+        await player.close()
+        return heard
+
+    first, again, refusal = asyncio.run(session())
+    assert (first, again) == ("clip00", "clip00")
+    assert "'clip01' is none of the player's 1 clips" in refusal

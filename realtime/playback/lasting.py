@@ -112,7 +112,8 @@ class LastingPlayer:
             return f"it died {self.n_starts} times: no sound for the rest of the session"
         dead = await self._player.close()
         try:
-            player = await PlayerClient.start(self._settings, self._clips)
+            there = [clip for clip in self._clips if clip.path.is_file()]  # one that went may not take the sound along
+            player = await PlayerClient.start(self._settings, there)
         except PlaybackError as exc:
             return f"it died and cannot be started again: no sound for the rest of the session. {exc}"
         self._earlier.append(dead)
