@@ -17,6 +17,7 @@ from offline_training.errors import DatasetError
 from offline_training.targets import LogMelEmbedder
 from realtime.music.catalogue import read_catalogue
 from realtime.music.synth_styles import GENRES
+from tests.benchmarks.music import RECORDINGS, same_recording
 
 SMALL = CorpusSettings(n_per_genre=6, n_test_per_genre=2, duration_s=6.0, rate_hz=22050, seed=4)
 TINY = replace(SMALL, n_per_genre=1, n_test_per_genre=0, duration_s=2.0)
@@ -134,3 +135,13 @@ def test_impossible_settings_are_all_named():
     with pytest.raises(DatasetError) as caught:
         CorpusSettings(n_per_genre=0, duration_s=1.0, borrow=3.0, rate_hz=8000)
     assert all(word in str(caught.value) for word in ("n_per_genre", "duration_s", "borrow", "rate_hz"))
+
+
+@pytest.mark.data
+def test_the_nearest_window_of_a_real_recording_is_of_the_same_recording(corpus):
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"no recorded data in {RECORDINGS}")
+    figures = same_recording(LogMelEmbedder.load(corpus.folder / "embedder.npz"))["same_recording"]
+    assert figures["n"] > 60
+    assert figures["chance"] < 0.3
+    assert figures["value"] >= 0.9
