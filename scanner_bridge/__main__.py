@@ -84,6 +84,7 @@ def serve(
     With --follow (a scanner writing into a folder) and from the network, volumes are handed over as they come.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # stack traces of strangers; our sentences name them
     with one_sentence(BridgeError), stop_on_signals() as stop:
         settings = settings_for(
             source,

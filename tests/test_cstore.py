@@ -89,8 +89,9 @@ def image(path: Path, *, n_frames: int = 1, **fields: Any) -> Path:
     "series",
     [
         pytest.param(name, marks=needs_data)
-        for name in ("siemens_ve11_mosaic", "siemens_xa30_enhanced", "ge_dv26_interleaved", "philips_classic_phantom")
-    ],
+        for name in ("siemens_ve11_mosaic", "siemens_xa30_enhanced", "philips_classic_phantom")
+    ]
+    + [pytest.param("ge_dv26_interleaved", marks=[*needs_data, pytest.mark.long])],
 )
 def test_a_series_arrives_as_it_was_recorded(series: str) -> None:
     source = listening()
@@ -338,3 +339,29 @@ def until_open(port: int) -> None:
         else:
             return
     raise AssertionError(f"nobody listens at {port}")
+
+
+def test_a_sender_that_is_faster_than_we_are_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("scanner_bridge.sources.cstore_server._ROOM_S", 0.1)
+    source = listening(StoreSettings("INNEREAR", ("SCANNER",), max_object_mib=1))
+    emitter = sender(source)
+    path = image(tmp_path / "a.dcm", n_frames=70)  # 0.6 MB, and nobody reads
+    emitter.send(path)
+    with pytest.raises(SourceError, match=r"does not take a\.dcm: status A700"):
+        emitter.send(path)
+    emitter.close()
+    source.close()
+    assert "an object was refused: 57" in caplog.text
+
+
+def test_who_has_not_said_a_known_title_cannot_send_much(caplog: pytest.LogCaptureFixture) -> None:
+    source = listening()
+    with socket.create_connection((source.address.host, source.address.port)) as stranger:
+        with contextlib.suppress(ConnectionError):
+            stranger.sendall(struct.pack(">BBL", 1, 0, 0x7FFFFFFF) + bytes(4_000_000))
+            while stranger.recv(4096):
+                pass
+    source.close()
+    assert "is cut off: it sent more than 1048576 bytes at once" in caplog.text

@@ -176,8 +176,11 @@ def test_a_par_rec_dump_is_replayed_pair_by_pair(tmp_path: Path) -> None:
     assert_same(heard, list(open_source(PAR_REC)))
 
 
-@pytest.mark.parametrize("style", ["halves", "rename"])
-@pytest.mark.parametrize("series", [pytest.param(name, marks=needs_data) for name in SERIES])
+@pytest.mark.parametrize(
+    ("series", "style"),
+    [pytest.param(name, "halves", marks=needs_data) for name in SERIES]
+    + [pytest.param("siemens_ve11_mosaic", "rename", marks=needs_data)],
+)
 def test_a_folder_into_which_a_series_is_replayed_gives_the_same_volumes(
     tmp_path: Path, series: str, style: WriteStyle
 ) -> None:
@@ -195,7 +198,9 @@ def bridge(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "scanner_bridge", *map(str, arguments)]
 
 
-@pytest.mark.parametrize("kind", ["afni", "pyneal", "vsend"])
+@pytest.mark.parametrize(
+    "kind", ["vsend", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("afni", "pyneal"))]
+)
 def test_as_processes_a_replay_reaches_the_live_program_through_a_bridge(kind: str) -> None:
     port, options = free_port(), []
     if kind == "afni":

@@ -6,10 +6,10 @@ than one object may have, and a peer that connects and says nothing holds up nob
 
 import contextlib
 import logging
-import queue
 import socket
 import ssl
 import threading
+from collections import deque
 from socketserver import BaseServer
 from typing import Any
 
@@ -43,9 +43,8 @@ _VERIFICATION = "1.2.840.10008.1.1"
 _MAX_PDU_BYTES = 256 * 1024
 _MAX_ASSOCIATIONS = 64  # also of those who have said nothing yet
 _GREETING_S = 5.0
+_GREETING_BYTES = 1024 * 1024
 _SILENCE_S = 60.0
-_HANDSHAKE_S = 5.0
-_QUEUED = 32
 _ROOM_S = 20.0
 _SUCCESS, _OUT_OF_RESOURCES = 0x0000, 0xA700
 
@@ -67,7 +66,10 @@ class StoreServer:
     """
 
     def __init__(self, address: Address, settings: StoreSettings) -> None:
-        self._objects: queue.Queue[bytes] = queue.Queue(_QUEUED)
+        self._objects: deque[bytes] = deque()
+        self._n_queued_bytes = 0
+        self._changed = threading.Condition()
+        self._max_object_bytes = settings.max_object_bytes
         entity: Any = AE(settings.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.allow)
@@ -78,7 +80,12 @@ class StoreServer:
         for image in IMAGES:
             entity.add_supported_context(image, SYNTAXES)
         entity.add_supported_context(_VERIFICATION)
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_DIMSE_RECV, _reset), (evt.EVT_REJECTED, _rejected)]
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_ACCEPTED, self._admit),
+            (evt.EVT_DIMSE_RECV, _reset),
+            (evt.EVT_REJECTED, _rejected),
+        ]
         context = settings.tls.context(ssl.Purpose.CLIENT_AUTH) if settings.tls is not None else None
         try:
             self._server: Any = entity.make_server(
@@ -90,17 +97,19 @@ class StoreServer:
                 f"cannot listen for C-STORE at {address}: {error}; another program may hold the port: "
                 "end it, or name another address"
             ) from error
-        self._server.max_object_bytes = settings.max_object_bytes
         self.port: int = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="C-STORE", daemon=True)
         self._thread.start()
 
     def next_object(self, wait_s: float) -> bytes | None:
         """The next stored object as a DICOM file, or None after `wait_s`."""
-        try:
-            return self._objects.get(timeout=wait_s)
-        except queue.Empty:
-            return None
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._objects), wait_s):
+                return None
+            content = self._objects.popleft()
+            self._n_queued_bytes -= len(content)
+            self._changed.notify_all()
+            return content
 
     def close(self) -> None:
         """Stop listening, and abort who is connected; may be called twice."""
@@ -115,27 +124,39 @@ class StoreServer:
 
     def _store(self, event: Any) -> int:
         """Queue an object; a sender that is faster than we are waits, and is told to come again."""
-        try:
-            self._objects.put(event.encoded_dataset(), timeout=_ROOM_S)
-        except queue.Full:
-            logger.warning("an object was refused: %d wait to be read already", _QUEUED)
-            return _OUT_OF_RESOURCES
+        content = event.encoded_dataset()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_room(len(content)), _ROOM_S):
+                logger.warning("an object was refused: %d bytes wait to be read", self._n_queued_bytes)
+                return _OUT_OF_RESOURCES
+            self._objects.append(content)
+            self._n_queued_bytes += len(content)
+            self._changed.notify_all()
         return _SUCCESS
+
+    def _has_room(self, n_bytes: int) -> bool:
+        return not self._objects or self._n_queued_bytes + n_bytes <= self._max_object_bytes
+
+    def _admit(self, event: Any) -> None:
+        """Known titles: from now on whole objects may come."""
+        connection = event.assoc.dul.socket.socket
+        connection.at_most, connection.n_received = self._max_object_bytes, 0
+        connection.settimeout(_SILENCE_S)
 
 
 class _Metered:
     """A connected socket from which no more than so many bytes are taken until it is reset."""
 
-    def __init__(self, connection: Any, at_most: int, name: str) -> None:
+    def __init__(self, connection: Any, name: str) -> None:
         self._connection = connection
-        self._at_most = at_most
         self._name = name
+        self.at_most = _GREETING_BYTES
         self.n_received = 0
 
     def recv(self, n_bytes: int) -> bytes:
         """As of a socket; OSError, which ends the connection, when it is too much."""
-        if self.n_received > self._at_most:
-            logger.warning("%s is cut off: it sent more than %d bytes at once", self._name, self._at_most)
+        if self.n_received > self.at_most:
+            logger.warning("%s is cut off: it sent more than %d bytes at once", self._name, self.at_most)
             raise OSError("object too large")
         data: bytes = self._connection.recv(n_bytes)
         self.n_received += len(data)
@@ -158,7 +179,6 @@ class _Metered:
 class _Server(ThreadedAssociationServer):
     """Handshakes are left to each connection's own thread."""
 
-    max_object_bytes: int
     daemon_threads = True
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -201,9 +221,9 @@ class _Handler(RequestHandler):
     def handle(self) -> None:
         """Meter a connection, and hand it to pynetdicom; see `socketserver`."""
         connection: Any = self.request
+        connection.settimeout(_GREETING_S)
         if isinstance(connection, ssl.SSLSocket):
             try:
-                connection.settimeout(_HANDSHAKE_S)
                 connection.do_handshake()
             except OSError as error:
                 logger.warning(
@@ -211,7 +231,7 @@ class _Handler(RequestHandler):
                 )
                 connection.close()
                 return
-        self.request = _Metered(connection, self.server.max_object_bytes, str(self.client_address[0]))
+        self.request = _Metered(connection, str(self.client_address[0]))
         super().handle()
 
     def _create_association(self) -> Any:
