@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.errors import DatasetError, FitError
+from offline_training.errors import FitError
 from realtime.atomic import write_bytes
+from realtime.errors import EmbedderError
 from realtime.messages import EmbeddingSpace
 
 _N_BANDS = 40
@@ -48,13 +49,13 @@ def logmel_statistics(audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.fl
 
     Raises
     ------
-    DatasetError
+    EmbedderError
         The audio is too short, too slow or holds NaN.
     """
     mono = np.asarray(audio, np.float32)
     mono = mono if mono.ndim == 1 else mono.mean(axis=1)
     if rate_hz < 2 * _HIGHEST_HZ or len(mono) < _SHORTEST_S * rate_hz or not np.isfinite(mono).all():
-        raise DatasetError(f"this clip cannot be embedded: {len(mono)} samples at {rate_hz} Hz, finite: "
+        raise EmbedderError(f"this clip cannot be embedded: {len(mono)} samples at {rate_hz} Hz, finite: "
                            f"{bool(np.isfinite(mono).all())}; wanted at least {_SHORTEST_S:g} s at 16000 Hz or more, "
                            "all finite; use longer or undamaged audio")
     level_db = _logmel_db(mono, rate_hz)
@@ -154,7 +155,7 @@ class LogMelEmbedder:
 
         Raises
         ------
-        DatasetError
+        EmbedderError
             The audio is too short, too slow or holds NaN.
         """
         return self.project(logmel_statistics(audio, rate_hz))
@@ -175,15 +176,15 @@ class LogMelEmbedder:
 
         Raises
         ------
-        DatasetError
+        EmbedderError
             No such file, not an embedder, or made by another version of the recipe.
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 recipe, values = str(arrays["recipe"]), {name: arrays[name] for name in _ARRAYS}
         except (OSError, KeyError, ValueError) as exc:
-            raise DatasetError(f"no embedder in {path} ({exc}); make one with: innerear corpus") from exc
+            raise EmbedderError(f"no embedder in {path} ({exc}); make one with: innerear corpus") from exc
         if recipe != _RECIPE:
-            raise DatasetError(f"{path} was made with another recipe ({recipe}); this program computes {_RECIPE}; make "
-                               "the corpus again with: innerear corpus")
+            raise EmbedderError(f"{path} was made with another recipe ({recipe}); this program computes {_RECIPE}; "
+                                "make the corpus again with: innerear corpus")
         return cls(**values)

@@ -8,6 +8,7 @@ clip beats. Two errors of public implementations are avoided on purpose: ties co
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import factorial, prod
 
 import numpy as np
@@ -171,7 +172,7 @@ def permutation_band(predictions: NDArray[np.floating], targets: NDArray[np.floa
     reached = int((null >= observed[scored].mean() - 1e-12).sum())  # sums in another order differ in the last bits
     p50, p95, p99 = (float(value) for value in np.quantile(null, [0.5, 0.95, 0.99]))
     return ChanceBand(p50, p95, p99, (1 + reached) / (1 + n_permutations), n_permutations, int(scored.sum()),
-                      1.0 / arrangements)
+                      float(Fraction(1, arrangements)))
 
 
 def rank_score(predictions: NDArray[np.floating], targets: NDArray[np.floating],

@@ -174,3 +174,11 @@ def test_wrong_shapes_and_too_few_permutations_are_refused_with_the_numbers() ->
         permutation_band(music(4), music(4), names(4), n_permutations=999)
     with pytest.raises(ValueError, match="one run per trial"):
         permutation_band(music(4), music(4), names(4), run_ids=["a"])
+
+
+def test_a_run_of_more_clips_than_a_factorial_can_hold_has_a_band():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 4))
+    band = permutation_band(rows, rows, [str(row) for row in range(200)], n_permutations=1000)
+    assert band.smallest_p == 0
+    assert band.tells

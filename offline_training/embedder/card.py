@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.embedder.measures import like_neighbours, piece_identity, right_answers, search
-from offline_training.embedder.pieces import HALF_S, KINDS, Kind, Pieces, make_pieces
+from offline_training.embedder.pieces import HALF_S, TEST_KINDS, Kind, Pieces, make_pieces
 from offline_training.embedder.settings import EmbedderSettings
 from offline_training.embedder.truth import Truths, draw_claims
 from offline_training.errors import DatasetError
@@ -23,7 +23,6 @@ from realtime.music.onnx_embedder import OnnxEmbedder
 
 Figures = dict[str, Any]
 REPORT_FILE = "report.json"
-TEST_KINDS = KINDS[1:]
 _MOSTLY = 0.5  # a genre is asked for where more than half the parts are of it
 _N_CLAIMS = 400
 

@@ -56,8 +56,8 @@ def export_embedder(folder: Path, towers: TwoTowers, settings: EmbedderSettings)
     (folder / SPEC_FILE).unlink(missing_ok=True)
     n_frames, n_bands = settings.front_end.n_frames(settings.window_s), settings.front_end.n_bands
     contents = {
-        AUDIO_FILE: _graph(towers.audio, torch.zeros(1, n_frames, n_bands), "levels", "n_frames"),
-        TEXT_FILE: _graph(towers.text, torch.ones(1, 3, dtype=torch.int64), "tokens", "n_words"),
+        AUDIO_FILE: _graph(towers.audio, torch.zeros(1, n_frames, n_bands), "levels", "n_frames", settings.dim),
+        TEXT_FILE: _graph(towers.text, torch.ones(1, 3, dtype=torch.int64), "tokens", "n_words", settings.dim),
         PROBES_FILE: _probes(towers),
     }
     for name, payload in contents.items():
@@ -70,11 +70,23 @@ def export_embedder(folder: Path, towers: TwoTowers, settings: EmbedderSettings)
     return _compare(OnnxEmbedder.read(folder), towers, settings)
 
 
-def _graph(tower: nn.Module, example: Tensor, name: str, axis: str) -> bytes:
+class _OneVector(nn.Module):
+    """A tower whose output's shape the exporter can tell: it loses track of a batch of one."""
+
+    def __init__(self, tower: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.tower, self.dim = tower, dim
+
+    def forward(self, one: Tensor) -> Tensor:
+        vector: Tensor = self.tower(one)
+        return vector.reshape(1, self.dim)
+
+
+def _graph(tower: nn.Module, example: Tensor, name: str, axis: str, dim: int) -> bytes:
     with TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without onnxscript calls itself deprecated at every use
         path = Path(scratch) / "tower.onnx"
-        torch.onnx.export(tower.eval(), (example,), path, input_names=[name], output_names=["vector"],
+        torch.onnx.export(_OneVector(tower, dim).eval(), (example,), path, input_names=[name], output_names=["vector"],
                           dynamic_axes={name: {1: axis}}, opset_version=_OPSET, dynamo=False)
         return path.read_bytes()
 

@@ -1,6 +1,5 @@
 """The whole way to an embedder: music, training, export, figures."""
 
-import os
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ import torch
 
 from offline_training.embedder.card import REPORT_FILE, Figures, measure, page
 from offline_training.embedder.export import export_embedder
-from offline_training.embedder.pieces import make_pieces
+from offline_training.embedder.pieces import make_pieces, together
 from offline_training.embedder.settings import EmbedderSettings
 from offline_training.embedder.training import train_towers
 from offline_training.progress import Progress
@@ -45,7 +44,9 @@ def make_embedder(folder: Path, settings: EmbedderSettings, executor: Executor, 
         The exported graphs compute something else than the networks.
     """
     pieces = make_pieces("training", settings, executor, progress)
-    torch.set_num_threads(os.cpu_count() or 1)
+    if settings.pieces.n_scrambled:
+        pieces = together(pieces, make_pieces("scrambled", settings, executor, progress))
+    torch.set_num_threads(1)  # with two on a loaded machine, threads waiting for each other took ten times as long
     towers = train_towers(pieces, settings, progress)
     difference = export_embedder(folder, towers, settings)
     embedder = OnnxEmbedder.read(folder)

@@ -87,7 +87,7 @@ def piece_identity(first: NDArray[np.float32], second: NDArray[np.float32]) -> P
     centre = second.mean(axis=0)
     asked, answers = first - centre, second - centre
     score = identification_accuracy(asked, answers, names)
-    band = permutation_band(asked, answers, names, n_permutations=_N_SHUFFLES)
+    band = permutation_band(asked, answers, names, n_permutations=1000)
     return PieceIdentity(Share(score.mean, band.p50, band.p95, len(first)), rank_score(asked, answers, names).top1)
 
 

@@ -34,8 +34,11 @@ def same_piece(similarities: Tensor) -> Tensor:
 
 def readable(readings: Readings, shares: Tensor, lead: Tensor, mood: Tensor, instruments: Tensor,
              octaves: Tensor) -> Tensor:
-    """Cross-entropies and squared error of the probes; `octaves` is log2(bpm / 100)."""
-    return (functional.cross_entropy(readings.genre, shares) + functional.cross_entropy(readings.lead, lead)
+    """Cross-entropies and squared error of the probes; `octaves` is log2(bpm / 100).
+
+    The melody's instrument counts twice: it is the hardest to hear.
+    """
+    return (functional.cross_entropy(readings.genre, shares) + 2 * functional.cross_entropy(readings.lead, lead)
             + functional.cross_entropy(readings.mood, mood)
             + functional.binary_cross_entropy_with_logits(readings.instruments, instruments)
             + functional.mse_loss(readings.tempo, octaves))

@@ -5,6 +5,7 @@ parts come from two genres, any instrument may play the melody, and a fifth of t
 and a foreign instrument is left out of training: they tell whether the two were learnt apart.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
@@ -29,8 +30,9 @@ from realtime.music.synth_parts import PARTS, Arrangement
 from realtime.music.synth_score import compose
 from realtime.music.synth_styles import GENRES, SCALES, STYLES
 
-Kind = Literal["training", "new seeds", "held-out pairs", "corpus"]
-KINDS: tuple[Kind, ...] = ("training", "new seeds", "held-out pairs", "corpus")
+Kind = Literal["training", "new seeds", "held-out pairs", "corpus", "scrambled"]
+TEST_KINDS: tuple[Kind, ...] = ("new seeds", "held-out pairs", "corpus")
+_KINDS: tuple[Kind, ...] = ("training", *TEST_KINDS, "scrambled")
 _RATES_HZ = (24000, 48000)  # the drums' noise depends on the rate; half of each
 _PER_TASK = 8
 HALF_S = 6.0  # two of them fit into a piece without touching
@@ -74,8 +76,9 @@ def make_pieces(kind: Kind, settings: EmbedderSettings, executor: Executor,
     Parameters
     ----------
     kind : str
-        "training"; "new seeds": more of the same; "held-out pairs": melodies on instruments that training
-        never gave their genre; "corpus": as `innerear corpus build` makes them.
+        "training"; "scrambled": the same with every part from any genre; "new seeds": more of "training";
+        "held-out pairs": melodies on instruments that training never gave their genre; "corpus": as
+        `innerear corpus build` makes them.
     settings : EmbedderSettings
         Same settings, same pieces, whatever the executor.
     executor : Executor
@@ -83,18 +86,25 @@ def make_pieces(kind: Kind, settings: EmbedderSettings, executor: Executor,
     progress : Progress, optional
         Told of everything that is done.
     """
-    n_pieces = settings.pieces.n_pieces if kind == "training" else settings.pieces.n_test_pieces
-    tasks = [_Task(kind, settings.seed, range(first, min(first + _PER_TASK, n_pieces)), settings.pieces,
+    numbers = {"training": settings.pieces.n_pieces, "scrambled": settings.pieces.n_scrambled}
+    n_pieces = numbers.get(kind, settings.pieces.n_test_pieces)
+    tasks = [_Task(kind, range(first, min(first + _PER_TASK, n_pieces)), settings.pieces,
                    settings.front_end, settings.window_s) for first in range(0, n_pieces, _PER_TASK)]
     parts = list(counted(executor.map(_make, tasks), f"composing {kind}", len(tasks), progress))
     return Pieces(np.concatenate([part.levels for part in parts]), np.concatenate([part.statistics for part in parts]),
                   tabulate([truth for part in parts for truth in part.truths]))
 
 
+def together(some: Pieces, others: Pieces) -> Pieces:
+    """Training pieces of two kinds as one set."""
+    pairs = ((getattr(some.truths, name), getattr(others.truths, name)) for name in vars(some.truths))
+    return Pieces(np.concatenate([some.levels, others.levels]), some.statistics,
+                  Truths(*(np.concatenate(pair) for pair in pairs)))
+
+
 @dataclass(frozen=True)
 class _Task:
     kind: Kind
-    seed: int
     numbers: range
     pieces: PieceSettings
     front_end: LogMelSettings
@@ -112,17 +122,17 @@ def _make(task: _Task) -> _Made:
     levels, statistics, truths = [], [], []
     n_frames = task.front_end.n_frames(task.pieces.piece_s)
     for number in task.numbers:
-        rng = np.random.default_rng([task.seed, KINDS.index(task.kind), number])
-        plan = _draw(task.kind, number, task.pieces, rng)
+        rng = np.random.default_rng([task.pieces.seed, _KINDS.index(task.kind), number])
+        plan = draw_plan(task.kind, number, task.pieces, rng)
         score = compose(plan.genre, int(rng.integers(2**31)), task.pieces.piece_s, plan.borrow, plan.arrangement)
         clip = perform(score, _RATES_HZ[number % 2])
         sound = mono(clip.audio)
         levels.append(levels_db(band_power(sound, clip.rate_hz, task.front_end)[:n_frames], task.front_end))
-        if task.kind != "training":
+        if task.kind in TEST_KINDS:
             statistics.append([logmel_statistics(part, clip.rate_hz) for part in _excerpts(sound, clip.rate_hz, task)])
         truths.append(_truth(plan, score.labels, score.bpm))
-    return _Made(np.stack(levels).astype(np.float16), np.array(statistics, np.float32).reshape(len(statistics), 3, -1),
-                 truths)
+    heard = np.array(statistics, np.float32) if statistics else np.zeros((0, 3, 0), np.float32)
+    return _Made(np.stack(levels).astype(np.float16), heard, truths)
 
 
 def _excerpts(sound: NDArray[np.float32], rate_hz: int, task: _Task) -> list[NDArray[np.float32]]:
@@ -131,20 +141,23 @@ def _excerpts(sound: NDArray[np.float32], rate_hz: int, task: _Task) -> list[NDA
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
+    """A piece before it is written: genre, what is asked of it, and the probability that it borrows a part."""
+
     genre: str
     arrangement: Arrangement
     borrow: float = 0.0
 
 
-def _draw(kind: Kind, number: int, settings: PieceSettings, rng: np.random.Generator) -> _Plan:
+def draw_plan(kind: Kind, number: int, settings: PieceSettings, rng: np.random.Generator) -> Plan:
+    """Plan of piece `number` of a kind; genres take turns."""
     genre = GENRES[number % len(GENRES)]
     if kind == "corpus":
-        return _Plan(genre, Arrangement(), borrow=0.3)
-    parts = _mix(genre, rng) if kind != "held-out pairs" and rng.random() < settings.mixed else {}
+        return Plan(genre, Arrangement(), borrow=0.3)
+    parts = _mix(kind, genre, settings, rng)
     free = rng.random(5)
-    lead = _lead_voice(kind, _shares(genre, parts), rng)
-    return _Plan(genre, Arrangement(
+    lead = _lead_voice(kind, shares_of(genre, parts), rng)
+    return Plan(genre, Arrangement(
         parts=parts,
         bpm=float(np.round(np.exp(rng.uniform(np.log(56), np.log(180))), 1)) if free[0] < 0.4 else None,
         scale=list(SCALES)[int(rng.integers(len(SCALES)))] if free[1] < 0.5 else None,
@@ -153,13 +166,19 @@ def _draw(kind: Kind, number: int, settings: PieceSettings, rng: np.random.Gener
         lead_density=float(np.exp(rng.uniform(-0.7, 0.6))) if free[4] < 0.5 else 1.0))
 
 
-def _mix(genre: str, rng: np.random.Generator) -> dict[str, str]:
+def _mix(kind: Kind, genre: str, settings: PieceSettings, rng: np.random.Generator) -> dict[str, str]:
+    """Parts from other genres: none, some from a second genre, or each from any."""
+    if kind == "scrambled":
+        return {part: GENRES[int(rng.integers(len(GENRES)))] for part in PARTS}
+    if kind == "held-out pairs" or rng.random() >= settings.mixed:
+        return {}
     other = [name for name in GENRES if name != genre][int(rng.integers(len(GENRES) - 1))]
     taken = rng.permutation(PARTS)[: int(rng.integers(1, 4))]
     return {str(part): other for part in taken}
 
 
-def _shares(genre: str, parts: dict[str, str]) -> dict[str, float]:
+def shares_of(genre: str, parts: Mapping[str, str]) -> dict[str, float]:
+    """Share of each genre in the six parts, where `parts` names those that are not of `genre`."""
     names = [parts.get(part, genre) for part in PARTS]
     return {name: names.count(name) / len(PARTS) for name in set(names)}
 
@@ -183,7 +202,7 @@ def _lead_voice(kind: Kind, shares: dict[str, float], rng: np.random.Generator) 
 def _native_voice(genre: str, parts: dict[str, str], rng: np.random.Generator) -> str:
     """A voice of the style that the melody comes from, but none that the piece's other genre must not have."""
     origin = parts.get("lead", genre)
-    genres = [name for name, share in _shares(genre, parts).items() if share >= 1 / 3]
+    genres = [name for name, share in shares_of(genre, parts).items() if share >= 1 / 3]
     voices = [voice for voice in STYLES[origin].lead.voices
               if not any(is_held_out(name, INSTRUMENT_OF_VOICE[voice]) for name in genres)]
     if not voices:
@@ -191,11 +210,11 @@ def _native_voice(genre: str, parts: dict[str, str], rng: np.random.Generator) -
     return voices[int(rng.integers(len(voices)))]
 
 
-def _truth(plan: _Plan, labels: dict[str, str], bpm: float) -> Truth:
+def _truth(plan: Plan, labels: dict[str, str], bpm: float) -> Truth:
     parts = dict(plan.arrangement.parts)
     if labels["borrowed"]:
         part, origin = labels["borrowed"].split(" from ")
         parts[part] = origin
-    shares = _shares(plan.genre, parts)
+    shares = shares_of(plan.genre, parts)
     lead, chords = (INSTRUMENT_OF_VOICE[labels[part]] for part in ("lead", "chords"))
     return Truth(tuple(shares.get(name, 0.0) for name in GENRES), lead, frozenset((lead, chords)), labels["mood"], bpm)

@@ -12,23 +12,28 @@ class PieceSettings:
 
     Attributes
     ----------
-    n_pieces : int
-        For training.
+    n_pieces, n_scrambled : int
+        For training: those of one or two genres, and those whose every part comes from any genre. In the
+        latter the melody's instrument must be heard, it cannot be guessed from the style.
     n_test_pieces : int
         Of each of the three kinds it is tested on.
     piece_s : float
         Shortest length of a piece.
     mixed : float
-        Probability that a piece has parts of two genres.
+        Probability that a piece of `n_pieces` has parts of two genres.
     swapped : float
         Probability that melody or chords are played by any instrument.
+    seed : int
+        Of the music.
     """
 
     n_pieces: int = 4000
-    n_test_pieces: int = 400
+    n_scrambled: int = 1000
+    n_test_pieces: int = 150
     piece_s: float = 12.6
     mixed: float = 0.4
     swapped: float = 0.6
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class EmbedderSettings:
     dim : int
         Length of a vector.
     seed : int
-        Of the pieces, the weights and their order.
+        Of the weights, and of the order and the hearing of the pieces.
     n_epochs, batch_size : int
         Of the training.
     learning_rate : float
@@ -60,8 +65,8 @@ class EmbedderSettings:
     name: str = "synth-128"
     dim: int = 128
     seed: int = 0
-    n_epochs: int = 14
-    batch_size: int = 128
+    n_epochs: int = 10
+    batch_size: int = 64
     learning_rate: float = 2e-3
     n_channels: int = 128
     window_s: float = 10.0
@@ -74,6 +79,8 @@ class EmbedderSettings:
         problems = []
         if not 2 <= self.batch_size <= self.pieces.n_pieces:
             problems.append(f"batch_size is {self.batch_size}, wanted 2 to n_pieces ({self.pieces.n_pieces})")
+        if min(self.pieces.n_scrambled, self.pieces.n_test_pieces, self.pieces.seed) < 0:
+            problems.append("pieces.n_scrambled, n_test_pieces and seed must be 0 or more")
         if self.pieces.piece_s < max(self.window_s, 12.5):
             problems.append(f"pieces.piece_s is {self.pieces.piece_s:g}, wanted 12.5, window_s or more")
         if not 1 <= self.shortest_s <= self.window_s:

@@ -22,9 +22,11 @@ class AudioTower(nn.Module):
     def __init__(self, n_bands: int, n_channels: int, dim: int) -> None:
         super().__init__()
         self.patches = nn.Sequential(
-            nn.Conv2d(1, 24, (4, 8), stride=(4, 4), padding=(0, 2)), nn.BatchNorm2d(24), nn.ReLU(),
-            nn.Conv2d(24, 32, 3, stride=(1, 2), padding=1), nn.BatchNorm2d(32), nn.ReLU())
-        self.mix = nn.Sequential(nn.Conv1d(32 * (n_bands // 8), n_channels, 1), nn.BatchNorm1d(n_channels), nn.ReLU())
+            nn.Conv2d(1, 32, (4, 8), stride=(4, 4), padding=(0, 2)), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, stride=(1, 2), padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=(2, 1), padding=1), nn.BatchNorm2d(64), nn.ReLU())
+        n_places = 64 * (n_bands // 8 + 1)
+        self.mix = nn.Sequential(nn.Conv1d(n_places, n_channels, 1), nn.BatchNorm1d(n_channels), nn.ReLU())
         self.phrases = nn.ModuleList(
             nn.Sequential(nn.Conv1d(n_channels, n_channels, 5, padding=2), nn.BatchNorm1d(n_channels), nn.ReLU())
             for _ in range(2))
@@ -32,8 +34,8 @@ class AudioTower(nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """Vectors of the levels."""
-        x = self.patches(((levels - LEVEL_MEAN) / LEVEL_SPREAD).unsqueeze(1))
-        x = self.mix(x.transpose(2, 3).flatten(1, 2))  # bands become channels; time stays
+        x = self.patches(((levels - LEVEL_MEAN) / LEVEL_SPREAD).unsqueeze(1)).transpose(2, 3)
+        x = self.mix(torch.cat([x.flatten(1, 2), x.amax(dim=2)], dim=1))  # what sounds where, and what sounds anywhere
         for phrase in self.phrases:
             x = x + phrase(x)
         mean = x.mean(dim=2)
