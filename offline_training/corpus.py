@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from offline_training.errors import DatasetError
 from offline_training.loudness import LOUDNESS_LUFS, TRUE_PEAK_DBTP
+from offline_training.outside_vectors import OutsideVectors
 from offline_training.progress import Progress, counted
 from offline_training.targets import LogMelEmbedder, logmel_statistics
 from realtime.atomic import write_bytes, write_json
@@ -114,6 +115,18 @@ def index_corpus(folder: Path, embedder: Embedder, progress: Progress | None = N
     if isinstance(embedder, LogMelEmbedder):  # small enough to lie beside what it made; others have a home
         embedder.save(folder / _EMBEDDER)
     return _write_index(corpus, embedder.space, rows)
+
+
+def place_vectors(folder: Path, vectors: OutsideVectors) -> Corpus:
+    """Give the clips of an existing corpus vectors that another program made.
+
+    Raises
+    ------
+    DatasetError
+        No corpus there, or a clip without a vector.
+    """
+    corpus = read_entries(folder)
+    return _write_index(corpus, vectors.space, vectors.rows([(clip.clip_id, clip.file) for clip in corpus.clips]))
 
 
 def fit_and_index(corpus: Corpus, dim: int = 32, progress: Progress | None = None) -> Corpus:
