@@ -4,12 +4,10 @@ from pathlib import Path
 
 from offline_training.errors import DatasetError
 from offline_training.targets import LogMelEmbedder
-from realtime.messages import EmbeddingSpace
 from realtime.music.embedder_spec import SPEC_FILE
 from realtime.music.onnx_embedder import OnnxEmbedder
 from realtime.ports import Embedder
 
-FITTED = "embedder.npz"
 SHIPPED = Path(__file__).resolve().parents[1] / "exported_models"
 
 
@@ -42,27 +40,3 @@ def open_embedder(name: str | Path) -> Embedder:
     known = ", ".join(sorted(folder.name.removeprefix("embedder-") for folder in SHIPPED.glob("embedder-*")))
     raise DatasetError(f"no embedder {str(name)!r}: wanted one of {known}, a folder with {SPEC_FILE} or a CLAP model, "
                        "or an embedder.npz; correct the name")
-
-
-def leave_beside(corpus: Path, embedder: Embedder | None) -> None:
-    """Leave with a corpus what its vectors were made with, where no name says it: nothing but an embedder.npz."""
-    if isinstance(embedder, LogMelEmbedder):
-        embedder.save(corpus / FITTED)
-    else:
-        (corpus / FITTED).unlink(missing_ok=True)
-
-
-def embedder_of(corpus: Path, space: EmbeddingSpace) -> Embedder:
-    """The embedder of a corpus's space: the one that lies beside it, or one that comes with the program.
-
-    Raises
-    ------
-    DatasetError
-        Neither is of that space: it must be named.
-    """
-    places = [corpus / FITTED, *sorted(SHIPPED.glob("embedder-*"))]
-    for place in places:
-        if place.exists() and (embedder := open_embedder(place)).space == space:
-            return embedder
-    raise DatasetError(f"what embeds in the space {space} of {corpus} is not known: neither {corpus / FITTED} nor one "
-                       "of those that come with the program does; name it with --embedder")

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from offline_training.__main__ import app
+from offline_training.corpus import place_vectors
 from offline_training.corpus_composed import CorpusSettings, make_corpus
-from offline_training.embedders import embedder_of
 from offline_training.errors import DatasetError
 from offline_training.outside_vectors import read_vectors
 from realtime.music.catalogue import read_catalogue
@@ -57,27 +55,14 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         read_vectors(tmp_path / "absent.npz")
 
 
-def test_a_corpus_takes_vectors_from_outside_and_forgets_what_made_the_old_ones(tmp_path):
+def test_a_corpus_takes_vectors_from_outside_or_stays_as_it_was(tmp_path):
     made = make_corpus(tmp_path / "music", CorpusSettings(1, 0, 2.0, rate_hz=16000))
-    assert embedder_of(made.folder, made.space).space == made.space
+    with pytest.raises(DatasetError, match="no vector for 7 of 10 clips"):
+        place_vectors(made.folder, read_vectors(write(tmp_path / "few.npz")))
+    assert read_catalogue(made.folder).space == made.space
     names = [clip.clip_id for clip in made.clips]
     vectors = np.random.default_rng(0).standard_normal((10, 768)).astype(np.float32)
-    write(tmp_path / "v.npz", names=names, vectors=vectors)
-    arguments = ["corpus", "index", str(made.folder), "--vectors", str(tmp_path / "v.npz")]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
+    place_vectors(made.folder, read_vectors(write(tmp_path / "all.npz", names=names, vectors=vectors)))
     catalogue = read_catalogue(made.folder)
     assert (catalogue.space.name, catalogue.space.dim) == ("musiccoca-768", 768)
     np.testing.assert_array_equal(catalogue.embedding(names[3]), vectors[3])
-    with pytest.raises(DatasetError, match="is not known"):
-        embedder_of(made.folder, catalogue.space)
-    assert CliRunner().invoke(app, [*arguments, "--embedder", "synth-128"]).exit_code != 0
-
-
-def test_clips_without_vectors_leave_the_corpus_as_it_was(tmp_path):
-    made = make_corpus(tmp_path / "music", CorpusSettings(1, 0, 2.0, rate_hz=16000))
-    arguments = ["corpus", "index", str(made.folder), "--vectors", str(write(tmp_path / "v.npz"))]
-    refused = CliRunner().invoke(app, arguments)
-    assert refused.exit_code != 0
-    assert "no vector for 7 of 10 clips" in " ".join(refused.output.split())
-    assert read_catalogue(made.folder).space == made.space
