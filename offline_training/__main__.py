@@ -272,13 +272,19 @@ def calibrate_selection(
 
 @corpus_app.command()
 def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
-          embedder: Annotated[str, typer.Option(help="Name, folder or embedder.npz of the space wanted.")]) -> None:
-    """Embed the clips of a corpus with another embedder: only vectors of one space can be compared."""
-    from offline_training.corpus import index_corpus  # noqa: PLC0415
+          embedder: Annotated[str, typer.Option(help="Name, folder or embedder.npz of the space wanted.")] = "",
+          vectors: Annotated[Path | None, typer.Option(help=".npz of space, names and vectors made elsewhere.")] = None,
+          ) -> None:
+    """Embed the clips of a corpus anew, or take vectors from outside: only vectors of one space can be compared."""
+    from offline_training.corpus import index_corpus, place_vectors  # noqa: PLC0415
     from offline_training.embedders import open_embedder  # noqa: PLC0415
+    from offline_training.outside_vectors import read_vectors  # noqa: PLC0415
 
     with _one_sentence(), progress_bars(Console()) as progress:
-        made = index_corpus(folder, open_embedder(embedder), progress)
+        if bool(embedder) == (vectors is not None):
+            raise DatasetError("a corpus is indexed with --embedder or takes --vectors: give one of them")
+        made = (index_corpus(folder, open_embedder(embedder), progress) if vectors is None
+                else place_vectors(folder, read_vectors(vectors)))
     Console().print(f"{len(made.clips)} clips of {folder} are now in space {made.space}", soft_wrap=True,
                     highlight=False)
 

@@ -126,7 +126,9 @@ def place_vectors(folder: Path, vectors: OutsideVectors) -> Corpus:
         No corpus there, or a clip without a vector.
     """
     corpus = read_entries(folder)
-    return _write_index(corpus, vectors.space, vectors.rows([(clip.clip_id, clip.file) for clip in corpus.clips]))
+    rows = vectors.rows([(clip.clip_id, clip.file) for clip in corpus.clips])
+    (folder / _EMBEDDER).unlink(missing_ok=True)
+    return _write_index(corpus, vectors.space, rows)
 
 
 def fit_and_index(corpus: Corpus, dim: int = 32, progress: Progress | None = None) -> Corpus:

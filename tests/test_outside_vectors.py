@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from offline_training.__main__ import app
 from offline_training.corpus import place_vectors
 from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.errors import DatasetError
@@ -62,7 +64,14 @@ def test_a_corpus_takes_vectors_from_outside_or_stays_as_it_was(tmp_path):
     assert read_catalogue(made.folder).space == made.space
     names = [clip.clip_id for clip in made.clips]
     vectors = np.random.default_rng(0).standard_normal((10, 768)).astype(np.float32)
-    place_vectors(made.folder, read_vectors(write(tmp_path / "all.npz", names=names, vectors=vectors)))
+    arguments = ["corpus", "index", str(made.folder), "--vectors",
+                 str(write(tmp_path / "all.npz", names=names, vectors=vectors))]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert not (made.folder / "embedder.npz").exists()
+    both = CliRunner().invoke(app, [*arguments, "--embedder", "synth-128"])
+    assert both.exit_code != 0
+    assert "give one of them" in both.output
     catalogue = read_catalogue(made.folder)
     assert (catalogue.space.name, catalogue.space.dim) == ("musiccoca-768", 768)
     np.testing.assert_array_equal(catalogue.embedding(names[3]), vectors[3])
