@@ -27,9 +27,9 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
             scanner.header, *run[:8],
             run[3],                                                            # again: the bridge drops it
             replace(run[3], data=run[4].data),                                 # again, with other voxels
-            run[9], run[8],                                                    # in the wrong order
-            replace(run[10], data=nan), replace(run[11], data=nan.astype("<f4") * np.inf),
-            replace(run[12], slope=1e308), replace(run[13], inter=-1e308),
+            run[9], replace(run[10], data=nan), run[8],                        # 8 when two later ones were there
+            replace(run[12], slope=1e308), replace(run[11], data=nan.astype("<f4") * np.inf),  # in the wrong order
+            replace(run[13], inter=-1e308),
             replace(run[14], data=np.full(builders.SHAPE, 1e300)),
             replace(run[15], data=np.zeros((2, 3, 4), "<i2")),
             replace(run[16], affine=np.zeros((4, 4))),
@@ -47,7 +47,8 @@ def test_volumes_repeated_reordered_and_damaged_leave_a_record_of_each(room: Roo
     assert list(statuses) == list(range(N_VOLUMES))
     notes = " ".join(document["text"] for document in room.documents("note"))
     for words in ("volume 3 came twice with different voxels",
-                  "volume 8 came after later ones", f"volume {2**52} is", "run 'another' is not this session's"):
+                  "volume 8 came after later ones", f"volume {2**52} came when it was volume 17's turn",
+                  "run 'another' is not this session's"):
         assert words in notes
     figures = room.summary()
     assert (figures["gaps"], figures["duplicates"], figures["late"]) == (1, 0, 1)

@@ -153,7 +153,7 @@ def test_a_mark_opens_a_trial_where_no_events_are_known() -> None:
 def test_volumes_missing_at_the_end_become_gaps() -> None:
     live = core()
     fold(live, RUN[:18])
-    assert [percept.status for percept in live.finish(len(RUN))] == ["GAP"] * 4
+    assert [percept.status for percept in live.finish(len(RUN)).percepts] == ["GAP"] * 4
     assert live.counts.gaps == 4
 
 

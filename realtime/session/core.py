@@ -7,7 +7,6 @@ gives the same documents, byte for byte: that is resuming after a crash, and tha
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from realtime.bundle import Bundle
@@ -19,13 +18,14 @@ from realtime.music.index import direction
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
 from realtime.ports import Decoder, MusicIndex
 from realtime.session.events import Event
+from realtime.session.ordering import Missing, Ordered, Ordering
 from realtime.session.record import Document, encode_vector
 from realtime.session.steps import Counts, Intake, Percept, Reaction, Status, Step
 from scanner_bridge.volume import RunHeader, Volume, scanner_units
 
 N_SHOWN = 5
-MAX_JUMP = 1000
-"""An index further ahead than this is a damaged header, not a gap: nothing is advanced for it."""
+MAX_UNANNOUNCED = 1000
+"""A run whose length was not announced ends with at most so many volumes that never came: more is a damaged end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,18 @@ class LiveCore:
         self._before = ""  # what played before the present clip was chosen
         self._waiting = parts.wait_for_start
         self._paused = False
-        self._next_index = 0
-        self._checksums: dict[int, int] = {}
+        self._ordering = Ordering(header)
         self.counts = Counts()
 
     @property
     def next_index(self) -> int:
         """The volume index that should come next."""
-        return self._next_index
+        return self._ordering.next_index
+
+    @property
+    def waits_for_volume(self) -> bool:
+        """Whether volumes are held for one that should have come before them."""
+        return self._ordering.waits
 
     @property
     def next_cue(self) -> int:
@@ -84,49 +88,39 @@ class LiveCore:
         return self._selection.playing
 
     def perceive(self, volume: Volume) -> Intake:
-        """Preprocess and decode a volume that arrived; indices that were skipped become gaps.
+        """Preprocess and decode a volume that arrived, and those that waited for it; what is given up becomes gaps.
 
-        A volume that cannot be used never raises: it becomes a REJECTED percept. One whose
-        index was passed already is noted and not fed: the filters only ever move forward.
+        A volume that cannot be used never raises: it becomes a REJECTED percept. One whose index was
+        passed already, or cannot be, is noted and not fed (`realtime.session.ordering`).
         """
-        checksum = int(google_crc32c.value(np.ascontiguousarray(volume.data.T).tobytes()))
-        if volume.index < self._next_index:
-            return self._passed(volume.index, checksum)
-        if volume.index - self._next_index > MAX_JUMP:
-            text = f"volume {volume.index} is {volume.index - self._next_index} ahead of the last; not used"
-            self.counts.rejected += 1
-            return Intake(documents=({"doc": "note", "volume": volume.index, "text": text},))
-        gaps = tuple(self._missing(index) for index in range(self._next_index, volume.index))
-        self._checksums[volume.index] = checksum
-        self._next_index = volume.index + 1
-        return Intake((*gaps, self._use(volume)))
+        return self._taken(self._ordering.arrived(volume))
 
-    def reject(self, reason: str) -> Percept:
+    def reject(self, reason: str) -> Intake:
         """The next volume came, but its bytes could not be read."""
-        index = self._next_index
-        self._next_index += 1
-        return self._rejected(index, reason)
+        percept = self._rejected(self.next_index, reason)
+        intake = self._taken(self._ordering.unreadable())
+        return Intake((percept, *intake.percepts), intake.documents, intake.alarms)
 
-    def finish(self, n_volumes: int) -> tuple[Percept, ...]:
-        """Gaps for volumes that the bridge says it sent or skipped at the end and that never came."""
-        if n_volumes - self._next_index > MAX_JUMP:
-            return ()
-        missing = tuple(self._missing(index) for index in range(self._next_index, n_volumes))
-        self._next_index = max(self._next_index, n_volumes)
-        return missing
+    def give_up_waiting(self) -> Intake:
+        """What should have come before the volumes that are held is a gap from now on."""
+        return self._taken(self._ordering.give_up())
 
-    def _passed(self, index: int, checksum: int) -> Intake:
-        known = self._checksums.get(index)
-        if known == checksum:
-            self.counts.duplicates += 1
-            what = "came twice; the second was dropped"
-        elif known is None:
-            self.counts.late += 1
-            what = "came after later ones; kept in the journal, not used"
-        else:
-            self.counts.rejected += 1
-            what = "came twice with different voxels; both are in the journal, the first was used"
-        return Intake(documents=({"doc": "note", "volume": index, "text": f"volume {index} {what}"},))
+    def finish(self, n_volumes: int) -> Intake:
+        """The run is over: gaps for volumes that the bridge sent or skipped and that never came."""
+        longest = self._header.n_volumes or self.next_index + MAX_UNANNOUNCED
+        return self._taken(self._ordering.finish(n_volumes if n_volumes <= longest else 0))
+
+    def _taken(self, ordered: Ordered) -> Intake:
+        percepts = tuple(self._missing(item.index) if isinstance(item, Missing) else self._use(item)
+                         for item in ordered.turn)
+        for remark in ordered.remarks:
+            self.counts.duplicates += remark.kind == "repeated"
+            self.counts.late += remark.kind == "late"
+            self.counts.rejected += remark.kind in ("conflicting", "impossible")
+        documents: tuple[Document, ...] = tuple({"doc": "note", "volume": remark.index, "text": remark.text}
+                                                for remark in ordered.remarks)
+        alarms = tuple(remark.text for remark in ordered.remarks if remark.kind in ("conflicting", "impossible"))
+        return Intake(percepts, documents, alarms)
 
     def _missing(self, index: int) -> Percept:
         self.counts.gaps += 1
@@ -185,7 +179,7 @@ class LiveCore:
         a volume comes again. `unplayable` takes the clip its text names out of the choice: the player could not
         read it, and plays on what it played. Every event is documented.
         """
-        document: Document = {"doc": "event", "before_volume": self._next_index, "name": name, "text": text}
+        document: Document = {"doc": "event", "before_volume": self.next_index, "name": name, "text": text}
         if value is not None:
             document["value"] = value
         cue = None
@@ -204,7 +198,7 @@ class LiveCore:
 
     def _mark(self, text: str) -> str:
         try:
-            self._evidence.mark(self._next_index)
+            self._evidence.mark(self.next_index)
         except EventsError as exc:
             return f"{text} (not opened: {exc})"
         return text
@@ -219,8 +213,8 @@ class LiveCore:
         """Stop the music until the next decision for some; None when nothing plays."""
         if not self._selection.playing:
             return None
-        self._selection = SelectionState(self._selection.heading, "", self._next_index)
-        return self._cue(self._next_index)
+        self._selection = SelectionState(self._selection.heading, "", self.next_index)
+        return self._cue(self.next_index)
 
     def _cue(self, volume_index: int) -> Cue:
         cue = Cue(self.next_cue, volume_index, self.playing)

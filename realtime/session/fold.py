@@ -80,6 +80,11 @@ class SessionFold:
         """Whether no attempt can follow: the run is complete, or the session was stopped."""
         return self.stopped or (bool(self.attempts) and self.attempts[-1].complete)
 
+    @property
+    def waits_for_volume(self) -> bool:
+        """Whether volumes are held for one that should have come before them."""
+        return self.core is not None and self.end is None and self.core.waits_for_volume
+
     def begins_attempt(self, header: RunHeader) -> bool:
         """Whether this header is of another acquisition that the session may take as its next attempt."""
         return not self.over and all(attempt.header.run_id != header.run_id for attempt in self.attempts)
@@ -149,10 +154,13 @@ class SessionFold:
             return Perceived()
         if isinstance(message, RunEnd):
             return self._close(message)
-        intake: Intake = self.core.perceive(message)
+        return Perceived(self._noted(self.core.perceive(message)), volume=message)
+
+    def _noted(self, intake: Intake) -> tuple[Percept, ...]:
         for document in intake.documents:
             self._write(document)
-        return Perceived(intake.percepts, volume=message)
+        self._notes += intake.alarms
+        return intake.percepts
 
     def _open(self, header: RunHeader) -> Perceived:
         current = self.attempts[-1] if self.attempts else None
@@ -193,10 +201,10 @@ class SessionFold:
     def _close(self, end: RunEnd) -> Perceived:
         assert self.core is not None
         if end.status == "aborted":
-            return Perceived(cue=self._abort(end))
-        missing = self.core.finish(end.n_volumes)
+            return Perceived(self._noted(self.core.give_up_waiting()), cue=self._abort(end))
+        last = self._noted(self.core.finish(end.n_volumes))
         self.attempts[-1] = self.attempts[-1].ended(end)
-        return Perceived(missing)
+        return Perceived(last)
 
     def _abort(self, end: RunEnd, by_operator: bool = False) -> Cue | None:
         """End the attempt, and its music."""
@@ -219,16 +227,17 @@ class SessionFold:
         for document in reaction.documents:
             self._write(document)
         cue = self._document_cue(reaction.cue)
+        percepts = self._noted(self.core.give_up_waiting()) if entry.name == "overdue" else ()
         if entry.name in ("abort", "aborted") and self.header is not None and self.end is None:
             end = RunEnd(self.header.run_id, self._next_index(), "aborted", entry.text)
             cue = self._abort(end, by_operator=True) or cue
-        return Perceived(cue=cue)
+        return Perceived(percepts, cue)
 
     def _reject(self, reason: str) -> Perceived:
         if self.core is None:
             self._note(f"a message before any run header cannot be used: {reason}")
             return Perceived()
-        return Perceived((self.core.reject(reason),))
+        return Perceived(self._noted(self.core.reject(reason)))
 
     def _note(self, text: str) -> None:
         self._notes.append(text)

@@ -84,6 +84,7 @@ class LiveSession:
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _stale: bool = False
     _last_volume_s: float = 0.0
+    _last_step_s: float = 0.0
 
     async def run(self) -> None:
         """Until the run ends, or the operator stops it."""
@@ -150,6 +151,9 @@ class LiveSession:
             if received is None and self.fold.end is not None:
                 logger.warning("nobody tried the run again for %g s: the session ends", self.retry_wait_s)
                 break
+            if received is None and self.fold.waits_for_volume:
+                await self._event(EventEntry("overdue", "", None, self._now_s()))
+                continue
             if received is None:
                 await self._stall()
                 continue
@@ -176,6 +180,8 @@ class LiveSession:
     def _due_s(self) -> float:
         """When to stop waiting for what should come."""
         header = self.fold.header
+        if header is not None and self.fold.waits_for_volume:  # it was due one TR after the last one that was used
+            return self._last_step_s + 2 * header.tr_s
         if header is None or (self._stale and self.fold.end is None):
             return math.inf
         patience_s = self.stale_after_volumes * header.tr_s if self.fold.end is None else self.retry_wait_s
@@ -211,6 +217,8 @@ class LiveSession:
             self.wires.sounding.act(outcome.cue, len(self.fold.attempts))
         if perceived.volume is not None or begins or isinstance(received.message, RunEnd):
             self._stale, self._last_volume_s = False, self._now_s()
+        if outcome.steps or begins:
+            self._last_step_s = self._now_s()
         stamps = Stamps(journaled_s, embedded_s, self._now_s())
         self.wires.telling.message(received, self.fold, perceived, outcome, stamps)
         if isinstance(received.message, RunEnd) and self.fold.end is not None and not self._over:
@@ -242,7 +250,11 @@ class LiveSession:
         except JournalError as exc:
             self.wires.telling.alarm(str(exc))
             return
-        self.wires.sounding.act(self.fold.feed(record).cue, len(self.fold.attempts))
+        journaled_s = self._now_s()
+        outcome = self.fold.feed(record)
+        self.wires.sounding.act(outcome.cue, len(self.fold.attempts))
+        now_s = self._now_s()
+        self.wires.telling.steps(self.fold, outcome, Stamps(journaled_s, now_s, now_s))
 
     async def _link(self) -> None:
         async for status in self.wires.server.link_changes():

@@ -78,13 +78,16 @@ class Intake:
     Attributes
     ----------
     percepts : tuple of Percept
-        In order of index: gaps before it, then the volume; empty when it may not be used.
+        In order of index: gaps, the volume, those that waited for it; empty when it has to wait, or may not be used.
     documents : tuple of dict
-        Notes about volumes that came late, twice, or twice with different voxels.
+        Notes about volumes that came late, twice, twice with different voxels, or with an index that cannot be.
+    alarms : tuple of str
+        Those of them that the operator should hear.
     """
 
     percepts: tuple[Percept, ...] = ()
     documents: tuple[Document, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass

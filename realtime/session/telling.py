@@ -9,6 +9,7 @@ import numpy as np
 from realtime.ports import MessageBus
 from realtime.session.fold import Outcome, Perceived, SessionFold
 from realtime.session.record import DocumentLog
+from realtime.session.steps import Step
 from scanner_bridge.clock_offset import SAME_CLOCK, ClockOffset
 from scanner_bridge.peers import LinkStatus
 from scanner_bridge.server import Received
@@ -24,6 +25,16 @@ class Stamps:
     journaled_s: float
     embedded_s: float
     decided_s: float
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """When a volume was due (by this host's clock; None when not known), came, and was on disk."""
+
+    due_s: float | None
+    received_s: float
+    journaled_s: float
+    clock: ClockOffset | None
 
 
 @dataclass
@@ -45,6 +56,7 @@ class Telling:
     clock_id: str
     _told: set[str] = field(default_factory=set)
     _refused: int = 0
+    _arrived: dict[tuple[int, int], _Arrival] = field(default_factory=dict)
 
     def state(self, state: str, **more: Any) -> None:
         """What the session is doing."""
@@ -81,30 +93,39 @@ class Telling:
         header, volume = fold.header, perceived.volume
         if header is None:
             return
-        due_s = None
-        if volume is not None and outcome.steps:
+        if volume is not None:
             clock = SAME_CLOCK if header.clock_id == self.clock_id else received.clock
-            due_s = _here(float(volume.due_s), clock)
-            self.timing.append({
-                "attempt": len(fold.attempts), "volume": volume.index, "due_s": due_s,
-                "received_s": received.received_s, "journaled_s": stamps.journaled_s, "embedded_s": stamps.embedded_s,
-                "decided_s": stamps.decided_s, "embedded": outcome.steps[-1].posterior is not None,
-                "clock_offset_s": clock and clock.offset_s, "clock_uncertainty_s": clock and clock.uncertainty_s,
-                "clock_drift_ppm": clock and clock.drift_ppm})
-        self.steps(fold, outcome, stamps.decided_s - (received.received_s if due_s is None else due_s))
+            came = _Arrival(_here(float(volume.due_s), clock), received.received_s, stamps.journaled_s, clock)
+            self._arrived.setdefault((len(fold.attempts), volume.index), came)
+        self.steps(fold, outcome, stamps)
         if isinstance(received.message, RunHeader) and fold.end is None:
             self.state("running", source=header.source, n_volumes=header.n_volumes, tr_s=header.tr_s,
                        attempt=len(fold.attempts))
 
-    def steps(self, fold: SessionFold, outcome: Outcome, latency_s: float) -> None:
-        """What was decided."""
-        core, header = fold.core, fold.header
+    def steps(self, fold: SessionFold, outcome: Outcome, stamps: Stamps) -> None:
+        """What was decided, each from when its volume was due; a gap has no such time."""
+        core, header, attempt = fold.core, fold.header, len(fold.attempts)
         if core is None or header is None:
             return
         totals = {"n_volumes": header.n_volumes, "gaps": core.counts.gaps, "rejected": core.counts.rejected}
         for step in outcome.steps:
+            came = self._arrived.pop((attempt, step.percept.volume_index), None)
+            latency_ms = None
+            if came is not None:
+                self._time(attempt, step, came, stamps)
+                begun_s = came.received_s if came.due_s is None else came.due_s
+                latency_ms = round(1000 * (stamps.decided_s - begun_s), 2)
             shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}
-            self.bus.publish("step", {**shown, "latency_ms": round(1000 * latency_s, 2), **totals})
+            self.bus.publish("step", {**shown, "latency_ms": latency_ms, **totals})
+
+    def _time(self, attempt: int, step: Step, came: _Arrival, stamps: Stamps) -> None:
+        clock = came.clock
+        self.timing.append({
+            "attempt": attempt, "volume": step.percept.volume_index, "due_s": came.due_s,
+            "received_s": came.received_s, "journaled_s": came.journaled_s, "embedded_s": stamps.embedded_s,
+            "decided_s": stamps.decided_s, "embedded": step.posterior is not None,
+            "clock_offset_s": clock and clock.offset_s, "clock_uncertainty_s": clock and clock.uncertainty_s,
+            "clock_drift_ppm": clock and clock.drift_ppm})
 
 
 def _here(due_s: float, clock: ClockOffset | None) -> float | None:
