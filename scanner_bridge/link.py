@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 _CLIENT_OPTIONS: dict[int, int] = {
     zmq.IMMEDIATE: 1,  # queue for a live connection only: what waits for one stays in the spool, not in a socket
     zmq.RECONNECT_IVL: 50,
-    zmq.RECONNECT_IVL_MAX: 1000,
-    zmq.CONNECT_TIMEOUT: 1000,  # else the kernel's own retries: up to 32 s of silence after a cut of a minute
+    zmq.RECONNECT_IVL_MAX: 200,  # a live program on the same network: a try costs it nothing, waiting costs volumes
+    zmq.CONNECT_TIMEOUT: 500,  # else the kernel's own retries: up to 32 s of silence after a cut of a minute
 }
 _CONNECTED = "connected"
 _LOST = "the connection was lost"

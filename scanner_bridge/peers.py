@@ -24,12 +24,17 @@ class LinkStatus:
         Heard within `SILENCE_S`.
     came : int
         Bridges that ever came; with `n_bridges` it tells "nobody yet" from "gone".
+    tried, let_in : int
+        Connections that were made to the port, and those of them that got as far as saying something.
     refused : mapping of str to int
-        How many connections were refused or ignored, for each reason, in words.
+        How many connections were refused or ignored, for each reason, in words. Those that left without a
+        word have none.
     """
 
     n_bridges: int = 0
     came: int = 0
+    tried: int = 0
+    let_in: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -52,7 +57,7 @@ class Peers:
 
     def __init__(self) -> None:
         self._peers: dict[bytes, _Peer] = {}
-        self._came = 0
+        self._came = self._tried = self._let_in = 0
         self._refused: Counter[str] = Counter()
 
     def heard(self, route: bytes, now_s: float) -> None:
@@ -65,6 +70,14 @@ class Peers:
         self._peers[route] = _Peer(now_s)
         if len(self._peers) > MAX_PEERS:
             del self._peers[min(self._peers, key=lambda other: self._peers[other].heard_s)]
+
+    def tried(self) -> None:
+        """Somebody connected to the port."""
+        self._tried += 1
+
+    def let_in(self) -> None:
+        """A connection's handshake was right."""
+        self._let_in += 1
 
     def refused(self, reason: str) -> None:
         """A connection was refused, or said something that is not ours."""
@@ -87,4 +100,4 @@ class Peers:
     def status(self, now_s: float) -> LinkStatus:
         """The line at this moment."""
         n_bridges = sum(now_s - peer.heard_s <= SILENCE_S for peer in self._peers.values())
-        return LinkStatus(n_bridges, self._came, dict(self._refused))
+        return LinkStatus(n_bridges, self._came, self._tried, self._let_in, dict(self._refused))

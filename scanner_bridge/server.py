@@ -106,7 +106,7 @@ class VolumeServer:
             configure(router, SOCKET_OPTIONS, self._keys.own if self._keys else None)
             if self._keys is not None:
                 self._guard(context, router, self._keys)
-            monitor = router.get_monitor_socket(sum(_REFUSALS))
+            monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | sum(_REFUSALS))
             router.bind(self.endpoint)
         except (zmq.ZMQError, ValueError) as error:
             await self._open.aclose()
@@ -207,8 +207,13 @@ class VolumeServer:
 
     async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
         while True:
-            event = parse_monitor_message(await monitor.recv_multipart())["event"]
-            self._peers.refused(_REFUSALS[zmq.Event(event)])
+            event = zmq.Event(parse_monitor_message(await monitor.recv_multipart())["event"])
+            if event is zmq.Event.ACCEPTED:
+                self._peers.tried()
+            elif event is zmq.Event.HANDSHAKE_SUCCEEDED:
+                self._peers.let_in()
+            else:
+                self._peers.refused(_REFUSALS[event])
 
     def _listening(self) -> zmq.asyncio.Socket:
         if self._router is None:

@@ -16,10 +16,11 @@ from tests.bridge_receiver import read_log
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def spawn(script: str, *arguments: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def spawn(script: str, *arguments: object, complaints: Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     command = [*prefix, sys.executable, str(ROOT / "tests" / script), *map(str, arguments)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, bufsize=1,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with complaints.open("ab") as stderr:
+        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, bufsize=1,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -48,13 +49,17 @@ class Road:
     def log(self) -> Path:
         return self.folder / "log"
 
+    @property
+    def complaints(self) -> Path:
+        return self.folder / "complaints"
+
     def start_sender(self) -> None:
         self.sender = spawn("bridge_sender.py", self.bridge_endpoint or self.endpoint, self.folder / "spool",
-                            *self.sender_keys, prefix=self.sender_prefix)
+                            *self.sender_keys, complaints=self.complaints, prefix=self.sender_prefix)
 
     def start_receiver(self) -> None:
         self.receiver = spawn("bridge_receiver.py", self.endpoint, self.log, *self.receiver_keys,
-                              prefix=self.receiver_prefix)
+                              complaints=self.complaints, prefix=self.receiver_prefix)
 
     def give(self) -> None:
         """Offer the next volume; whoever offers one knows that it was taken only when the bridge says so."""
@@ -73,7 +78,7 @@ class Road:
     def catch_up(self) -> None:
         """Wait until all that was taken is stored, and keep how long that took."""
         begun_s = time.monotonic()
-        assert self.order("flush")
+        assert self.order("flush"), self.complaints.read_text()
         self.catch_ups_s.append(time.monotonic() - begun_s)
 
     def stored(self) -> list[int]:

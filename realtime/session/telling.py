@@ -56,6 +56,7 @@ class Telling:
     clock_id: str
     _told: set[str] = field(default_factory=set)
     _refused: int = 0
+    _line: str = ""
     _arrived: dict[tuple[int, int], _Arrival] = field(default_factory=dict)
 
     def state(self, state: str, **more: Any) -> None:
@@ -75,9 +76,11 @@ class Telling:
 
     def link(self, status: LinkStatus) -> None:
         """Who is at the other end of the line, and who was refused."""
-        self.bus.publish("link", {"text": status.sentence, "bridges": status.n_bridges, "refused": status.refused},
-                         retain=True)
-        logger.info("%s", status.sentence)
+        self.bus.publish("link", {"text": status.sentence, "bridges": status.n_bridges, "tried": status.tried,
+                                  "let_in": status.let_in, "refused": status.refused}, retain=True)
+        if status.sentence != self._line:
+            self._line = status.sentence
+            logger.info("%s", status.sentence)
         n_refused = sum(status.refused.values())
         if n_refused >= max(2 * self._refused, 1):  # at 1, 2, 4, 8 ...: a flood is no flood of alarms
             self._refused = n_refused
