@@ -290,3 +290,23 @@ def test_keys_are_made_once_and_not_overwritten(tmp_path: Path) -> None:
     again = runner.invoke(app, arguments)
     assert again.exit_code == 1
     assert "remove the old pair" in again.stderr
+
+
+def test_what_waits_in_the_spool_is_shown_and_purged_when_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    serve_arguments = ["serve", "simulated", "--volumes", "2", "--unpaced", "--connect", "tcp://127.0.0.1:9"]
+    with pytest.raises(BridgeError, match=r"4 messages are not stored .* they stay in"):
+        serve(SourceSettings(kind="simulated", n_volumes=2), "tcp://127.0.0.1:9", None, spool=folder, flush_s=0.1)
+    shown = runner.invoke(app, ["spool", "--spool", str(folder)])
+    assert shown.exit_code == 0
+    assert "run simulated-0 (simulated phantom, seed 0), complete: 2 volumes" in shown.stdout
+    assert "4 messages are sent when" in shown.stdout
+    assert list(folder.glob("*.spool"))
+    assert runner.invoke(app, ["spool", "--spool", str(folder), "--purge"]).exit_code == 0
+    assert [path.name for path in folder.iterdir()] == ["spool.lock"]
+    again = runner.invoke(app, ["spool", "--spool", str(folder)])
+    assert again.stdout == ""
+    folder.chmod(0o755)
+    refused = runner.invoke(app, [*serve_arguments, "--spool", str(folder)])
+    assert refused.exit_code == 1
+    assert "wanted 0700" in refused.stderr

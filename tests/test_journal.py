@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from realtime.errors import JournalError
 from realtime.session.journal import Journal, JournalRecord, Kind, scan_journal
+from scanner_bridge.framing import frame
 
 PAYLOADS = [b"first", b"", b"third record, a little longer", b"the fourth names IEJ2, as every frame does"]
 
@@ -154,3 +155,13 @@ def test_refused_write_is_reported_and_the_next_one_takes_its_place(tmp_path: Pa
 def test_a_missing_journal_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"journal .*none.* cannot be read"):
         scan_journal(tmp_path / "none")
+
+
+def test_a_journal_of_another_format_is_refused_and_not_taken_for_a_torn_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "j", PAYLOADS)
+    older = b"".join(frame(b"IEJ1", Kind.MESSAGE, number, payload) for number, payload in enumerate(PAYLOADS))
+    path.write_bytes(older)
+    for look in (scan_journal, Journal):
+        with pytest.raises(JournalError, match="is of format 1, this program reads format 2: use the release"):
+            look(path)
+    assert path.read_bytes() == older
