@@ -23,6 +23,7 @@ from realtime.playback import protocol
 from realtime.playback.client import PlayerClient
 from realtime.playback.recorder import read_played
 from realtime.playback.settings import PlayerSettings
+from tests.benchmarks.music_playback import soak
 
 RATE_HZ = 48000
 BEAT = RATE_HZ // 4
@@ -354,3 +355,12 @@ def test_all_settings_out_of_range_are_named_at_once(tmp_path: Path) -> None:
         PlayerSettings(played_wav=tmp_path / "played.wav", volume_db=float("nan"), ceiling_dbfs=3.0, lookahead_s=0.1)
     for part in ("volume_db is nan", "ceiling_dbfs is 3.0, wanted -60 to 0", "lookahead_s is 0.1, wanted 0.3 to 5"):
         assert part in str(caught.value)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_ten_minutes_beside_busy_cores_have_no_underrun_and_nothing_above_the_ceiling() -> None:
+    figures = soak(minutes=10.0)
+    assert figures["soak_underruns"]["value"] == 0
+    assert figures["soak_samples_above_ceiling"]["value"] == 0
+    assert figures["soak_true_peak_over_ceiling_db"]["value"] <= 0.1

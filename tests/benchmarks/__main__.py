@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from realtime.console.figures import write_figures
 from scanner_bridge.complaints import fail
@@ -60,12 +61,26 @@ def bridge(json_file: JsonOption = None) -> None:
 @app.command()
 def music(json_file: JsonOption = None,
           dataset: Annotated[Path | None, typer.Option(help="A demo's dataset; else one is made.")] = None) -> None:
-    """The bars of the music: search, flicker, recordings."""
+    """The bars of the music: search, flicker, recordings, playback."""
     from tests.benchmarks.music import measure, show
 
     report = measure(dataset, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
+
+
+@app.command()
+def playback(json_file: JsonOption = None,
+             minutes: Annotated[float, typer.Option(help="Of the soak.", min=0.1)] = 10.0,
+             stops: Annotated[int, typer.Option(help="How often STOP is measured.", min=10)] = 1000,
+             changes: Annotated[int, typer.Option(help="How often a condition changes.", min=10)] = 200,
+             blocks: Annotated[int, typer.Option(help="Fuzzed blocks.", min=1000)] = 10_000_000) -> None:
+    """The bars of playback alone: the chain's load, condition to audible, STOP, a soak, fuzzed sound."""
+    from tests.benchmarks.music_playback import measure
+
+    figures = measure(minutes, stops, blocks, changes)
+    Console().print_json(data=figures)
+    write_figures(json_file, {"benchmark": "playback", **figures})
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Embedder
+from tests.benchmarks import music_playback
 from tests.benchmarks.music_flicker import Flicker, Residuals, flicker
 
 Figures = dict[str, dict[str, Any]]
@@ -143,6 +144,8 @@ def measure(dataset: Path | None, tick: Callable[[str], None]) -> dict[str, Any]
             figures |= same_recording(LogMelEmbedder.load(dataset / "stimuli" / "embedder.npz"))
         tick("training, and following a decoder")
         figures |= flicker_bars(dataset)
+    tick("playing for ten minutes, stopping a thousand times, fuzzing ten million blocks: about half an hour")
+    figures |= music_playback.measure()
     return {"benchmark": "music", "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": platform.machine(), "cores": os.cpu_count(), "load_before": load_before,
             "load_after": os.getloadavg()[0], "threads": 1, "python": platform.python_version(),

@@ -1,11 +1,7 @@
-"""The bars of playback: one function each, a key per bar with its value, n and unit.
-
-    python -m tests.benchmarks.music_playback --json FILE [--minutes 10] [--stops 1000] [--blocks 10000000]
-"""
+"""The bars of playback: one function each, a key per bar with its value, n and unit; `innerear bench playback`."""
 
 import asyncio
 import contextlib
-import json
 import multiprocessing
 import os
 import signal
@@ -16,15 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import soundfile
-import typer
-from rich.console import Console
 from scipy import signal as dsp
 
-from realtime.console.figures import write_figures
 from realtime.messages import Clip, Cue
 from realtime.playback import protocol
 from realtime.playback.address import connect_unix
@@ -216,15 +209,3 @@ def fuzzed(n_blocks: int = 10_000_000) -> Figures:
 def measure(minutes: float = 10.0, stops: int = 1000, blocks: int = 10_000_000, changes: int = 200) -> Figures:
     """All bars of playback."""
     return {**chain_load(), **condition_to_audible(changes), **stop_to_zero(stops), **soak(minutes), **fuzzed(blocks)}
-
-
-def main(json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-         minutes: float = 10.0, stops: int = 1000, blocks: int = 10_000_000, changes: int = 200) -> None:
-    """Measure all bars of playback."""
-    figures = measure(minutes, stops, blocks, changes)
-    Console().print_json(json.dumps(figures))
-    write_figures(json_file, figures)
-
-
-if __name__ == "__main__":
-    typer.run(main)
