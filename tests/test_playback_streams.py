@@ -131,6 +131,7 @@ class Producer:
         self.sent = 0
         self.starts = 0
         self.stalled = threading.Event()
+        self.poisoned = threading.Event()
         self._chunk_frames = chunk_frames
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -146,6 +147,9 @@ class Producer:
             if want is None or self.stalled.is_set():
                 continue
             self.starts += want.begins
+            if self.poisoned.is_set():
+                self.feed.send(ChunkHeader(self.condition, 600), np.full((600, 2), np.nan, np.float32))
+                continue
             # a ramp of 2^-20 a frame: every sample says which one it is
             frames = counted(self.sent, self._chunk_frames) * np.float32(2.0**-20)
             self.feed.send(ChunkHeader(self.condition, len(frames), beat_frames=HZ / 2), frames)
@@ -241,6 +245,25 @@ def test_when_a_producer_stalls_its_fallback_plays_on_without_a_click(clip: Clip
     frames = read_played(quiet.played_wav).frames[:, 0]
     assert np.abs(frames[position + 4800 : position + 20_000]).max() == pytest.approx(0.25, abs=1e-3)
     assert np.abs(np.diff(frames)).max() < 0.02
+
+
+def test_sound_that_is_not_finite_is_silent_and_alarms(clip: Clip, quiet: PlayerSettings) -> None:
+    async def session() -> None:
+        async with await PlayerClient.start(quiet, [clip]) as player:
+            events = player.events()
+            with producing(player) as producer:
+                player.play_stream(Cue(0, 0, ""), "made")
+                await until(events, protocol.Sounding)
+                producer.poisoned.set()
+                assert "not finite" in (await until(events, protocol.Failed)).reason
+                status = await until(events, protocol.Status, lambda status: status.peak_dbfs == -200.0)
+                assert status.bad_chunks > 0
+                producer.poisoned.clear()
+                await until(events, protocol.Status, lambda status: status.peak_dbfs > -60.0)
+                assert (await player.close()).underruns == 0
+
+    asyncio.run(session())
+    assert np.isfinite(read_played(quiet.played_wav).frames).all()
 
 
 def test_without_a_fallback_a_stall_is_silence_until_the_stream_comes_back(clip: Clip, quiet: PlayerSettings) -> None:

@@ -94,7 +94,8 @@ class Monitor:
         level = None
         if self._calibration is not None:
             level = level_dba(reading.a_weighted_dbfs, self._calibration.db_spl_at_0dbfs)
-            self._dose += self._rule.dose(level, reading.metered_s)
+            if not self._output.outlet.gate.closed:  # what mute or STOP holds back reaches no ear
+                self._dose += self._rule.dose(level, reading.metered_s)
         output, stats = self._output, self._output.outlet.stats()
         anchor = output.outlet.anchor
         if output.drain is not self._drain:  # another clock

@@ -90,6 +90,7 @@ class Player:
         self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
         self._ending = ""
+        self._bad_told = 0
         n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
         lead_in = self._chain.process(self._mixer.mix(n_ahead * self._block_frames))
         self._output = Output(settings, self._gate, lead_in)
@@ -236,6 +237,10 @@ class Player:
 
     def _report_status(self) -> None:
         chain = self._chain
+        if n_bad := chain.bad_chunks - self._bad_told:
+            self._bad_told = chain.bad_chunks
+            reason = f"{n_bad} pieces (5 ms) of music were not finite and were silenced. Look at what makes the music."
+            self._events.put(protocol.Failed(reason, self._output.kind))
         if self._monitor.watch(chain.read_level(), chain.bad_chunks, chain.limited_chunks):
             self._stop("the dose meter: a day's dose is used up")
             reason = "The sound is stopped: a day's dose at the ear is used up. Re-arm only if you answer for more."
