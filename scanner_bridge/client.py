@@ -104,14 +104,15 @@ class BridgeClient:
         SpoolError
             The wait for room was cancelled.
         TransportError
-            The live program refused this run, the client is closed, or no header came first.
+            The live program refused this run, the client is closed, or no run is in progress.
         """
         frames = encode(message)
         n_bytes = sum(map(len, frames))
         if isinstance(message, RunHeader):
             self._begin(message, cancelled)
-        elif self._stream is None:
-            raise TransportError(f"a {type(message).__name__} came before any run header: send the header first")
+        elif self._stream is None or self._stream.end is not None:
+            when = "before any run header" if self._stream is None else "after its run's end"
+            raise TransportError(f"a {type(message).__name__} came {when}: a run begins with its header")
         elif not self._stream.knows(message, frames):
             stream = self._stream
             self._taken(n_bytes, lambda: stream.append(message, frames), cancelled)

@@ -214,6 +214,7 @@ class VolumeServer:
                 self._peers.let_in()
             else:
                 self._peers.refused(_REFUSALS[event])
+            await asyncio.sleep(0)  # awaiting what is there already does not let go of the loop: volumes come first
 
     def _listening(self) -> zmq.asyncio.Socket:
         if self._router is None:

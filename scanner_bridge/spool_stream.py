@@ -225,7 +225,7 @@ class SpooledStream:
         self._writable = True
 
     def _note(self, message: Message, frames: Sequence[bytes]) -> None:
-        if isinstance(message, RunEnd):
+        if isinstance(message, RunEnd) and message.run_id == self.header.run_id:
             self.end = message
         elif isinstance(message, Volume):
             self.n_volumes += message.index not in self._checksums

@@ -82,9 +82,14 @@ def test_flushing_towards_nobody_says_who_does_not_answer() -> None:
             client.flush(0.05)
 
 
-def test_a_run_begins_with_its_header() -> None:
-    with BridgeClient(free_endpoint()) as client, pytest.raises(TransportError, match="send the header first"):
-        client.send(a_volume(0))
+def test_a_run_begins_with_its_header_and_is_over_with_its_end() -> None:
+    with BridgeClient(free_endpoint()) as client:
+        with pytest.raises(TransportError, match="before any run header"):
+            client.send(a_volume(0))
+        send_volumes(client, 1)
+        client.send(RunEnd("run", 1))
+        with pytest.raises(TransportError, match="after its run's end"):
+            client.send(a_volume(1))
 
 
 def test_a_volume_that_was_given_twice_is_sent_once_and_one_with_other_voxels_too() -> None:
