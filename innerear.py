@@ -29,7 +29,7 @@ COMMANDS = {
     "watch": Command("realtime.__main__", "show a running session as a table"),
     "check": Command("realtime.__main__", "preflight: name everything that would stop a session"),
     "verify": Command("realtime.__main__", "check the files of a recorded session"),
-    "stop": Command("realtime.sound", "silence a session at once, straight at its player"),
+    "stop": Command("realtime.stop", "silence a session at once, straight at its player", is_group=True),
     "sound": Command("realtime.sound", "calibrate and try the sound, take STOP back", is_group=True),
     "simulate": Command("offline_training.__main__", "write a simulated scanning session as BIDS"),
     "train": Command("offline_training.__main__", "train a decoder on a recorded session and export a bundle"),

@@ -1,4 +1,4 @@
-"""The sound's commands: stop, rearm, calibrate, test."""
+"""The sound's commands: rearm, calibrate, test."""
 
 from datetime import date
 from pathlib import Path
@@ -7,26 +7,14 @@ from typing import Annotated
 import typer
 
 from realtime.errors import RealtimeError
-from realtime.playback.halt import halt
 from realtime.playback.halt import rearm as take_stop_back
 from realtime.session.folder import SessionFolder
 from scanner_bridge.complaints import fail, one_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Sound: stop it, calibrate it, try it.")
+                  help="Sound: calibrate it, try it, take STOP back.")
 
 SessionArgument = Annotated[Path, typer.Argument(help="The session's folder.")]
-
-
-@app.command()
-def stop(session: SessionArgument) -> None:
-    """Silence at once, straight at the player, whatever the live program does; holds until `innerear sound rearm`."""
-    try:
-        done = halt(_recording(session))
-    except OSError as exc:
-        fail(f"STOP was given, but {session} cannot be written ({exc.strerror}): a player started later would play; "
-             "end the session")
-    typer.echo(f"stopped: {done}")
 
 
 @app.command()

@@ -26,6 +26,7 @@ from realtime.playback.monitor import clock_file, dose_before, read_ticks
 from realtime.playback.recorder import read_played
 from realtime.playback.settings import PlayerSettings
 from realtime.sound import app
+from realtime.stop import app as stop
 from tests.test_playback_player import PARENT
 from tests.test_playback_streams import HZ, until
 
@@ -73,14 +74,16 @@ def test_stop_comes_by_the_door_and_holds_for_later_players_until_rearmed(clip: 
     assert not Latch(settings.played_wav).held
 
 
-def test_stop_works_when_the_live_program_hangs(clip: Clip, settings: PlayerSettings) -> None:
+def test_stop_works_when_the_live_program_hangs(
+    clip: Clip, settings: PlayerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [sys.executable, "-c", PARENT, str(settings.played_wav), str(clip.path), "alone"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         json.loads(parent.stdout.readline())  # it plays
         parent.send_signal(signal.SIGSTOP)
-        done = CliRunner().invoke(app, ["stop", str(settings.played_wav.parent)])
-        assert (done.exit_code, done.output) == (0, "stopped: the player obeyed\n")
+        stop([str(settings.played_wav.parent)], "innerear stop")
+        assert capsys.readouterr().out == "stopped: the player obeyed\n"
         parent.kill()
         parent.send_signal(signal.SIGCONT)
 
@@ -116,14 +119,20 @@ def test_a_player_that_hangs_is_noticed_and_replaced(
     asyncio.run(session())
 
 
-def test_stop_where_nothing_plays_holds_for_what_will(settings: PlayerSettings) -> None:
+def test_stop_where_nothing_plays_holds_for_what_will(
+    settings: PlayerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings.played_wav.parent.mkdir()
     runner, folder = CliRunner(), str(settings.played_wav.parent)
-    assert runner.invoke(app, ["stop", folder]).output == "stopped: no player runs there\n"
+    stop([folder], "innerear stop")
+    assert capsys.readouterr().out == "stopped: no player runs there\n"
     assert Latch(settings.played_wav).held
     assert runner.invoke(app, ["rearm", folder]).exit_code == 0
     assert not Latch(settings.played_wav).held
-    assert runner.invoke(app, ["stop", folder + "/nowhere"]).exit_code == 1
+    for arguments, status in (([folder + "/nowhere"], 1), ([], 2), (["--help"], 0)):
+        with pytest.raises(SystemExit) as ended:
+            stop(arguments, "innerear stop")
+        assert ended.value.code == status
 
 
 def test_a_scanner_session_without_calibration_is_refused(settings: PlayerSettings) -> None:
