@@ -32,3 +32,11 @@ def test_a_terminal_shows_the_same_cells() -> None:
         table.show("step", STEP)
     for value in plain_row(STEP).split():
         assert value in out.getvalue()
+
+
+def test_the_line_to_the_scanner_is_told_once_for_each_change() -> None:
+    out = StringIO()
+    with SessionTable(Console(file=out, width=140)) as table:
+        for text in ("no bridge has come yet", "a bridge is connected", "a bridge is connected"):
+            table.show("link", {"text": text, "bridges": 1, "refused": {}})
+    assert out.getvalue().count("-- a bridge is connected\n") == 1

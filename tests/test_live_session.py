@@ -62,6 +62,7 @@ def test_every_volume_is_journaled_decided_and_summed_up(undisturbed: Path) -> N
     assert [step["volume"] for step in steps(undisturbed)] == list(range(N_VOLUMES))
     assert (undisturbed / "played.wav").stat().st_size > 44
     assert figures["latency_ms"]["volume_to_decision"]["n"] == N_VOLUMES  # type: ignore[index]
+    assert figures["clock"] == {"offset_s": 0.0, "uncertainty_ms": 0.0, "drift_ppm": None}  # one host, one clock
 
 
 def test_a_recorded_session_replays_byte_for_byte(undisturbed: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class SessionTable:
         self._console = console or Console()
         self._rows: deque[dict[str, Any]] = deque(maxlen=N_ROWS)
         self._headline = "waiting for the live program"
+        self._line = ""
         self._alarms: deque[str] = deque(maxlen=3)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
@@ -45,6 +46,10 @@ class SessionTable:
             self._headline = headline(payload)
             if self._live is None:
                 self._console.print(f"-- {self._headline}", highlight=False, markup=False, soft_wrap=True)
+        elif topic == "link" and payload.get("text") != self._line:
+            self._line = str(payload.get("text", ""))
+            if self._live is None:
+                self._console.print(f"-- {self._line}", highlight=False, markup=False, soft_wrap=True)
         elif topic == "alarm":
             self._alarms.append(str(payload.get("text", "")))
             if self._live is None:
@@ -61,7 +66,7 @@ class SessionTable:
         for row in self._rows:
             table.add_row(*cells(row), style=_STYLES.get(str(row.get("status")), ""))
         alarms = [Text(f"!! {text}", style="bold red") for text in self._alarms]
-        return Group(Text(self._headline, style="bold"), table, *alarms)
+        return Group(Text(self._headline, style="bold"), Text(self._line), table, *alarms)
 
 
 def headline(state: dict[str, Any]) -> str:

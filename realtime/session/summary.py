@@ -47,7 +47,7 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
         "gaps": stop.get("gaps", 0), "rejected": stop.get("rejected", 0), "censored": stop.get("censored", 0),
         "duplicates": stop.get("duplicates", 0), "late": stop.get("late", 0), "status": stop.get("status"),
         "reason": stop.get("reason", ""), "attempts": attempts_of(record),
-        **score_trials(documents, catalogue), **latencies(timing),
+        **score_trials(documents, catalogue), **latencies(timing), "clock": clock(timing),
         "switches": sum(document["doc"] == "cue" for document in documents), **sound,
         "played_wav": str(folder.played), "session_dir": str(folder.path),
     }
@@ -119,6 +119,18 @@ def latencies(timing: Iterable[Document]) -> Figures:
     return {"latency_ms": {"volume_to_embedding": percentiles_ms(embedded),
                            "volume_to_decision": percentiles_ms(decided),
                            "volume_to_sound": percentiles_ms(sounding)}}
+
+
+def clock(timing: Iterable[Document]) -> Figures:
+    """How far the bridge's clock lay from this host's at the last volume, and the worst bound: latencies are no surer.
+
+    All None when it was never known; the latencies then have no volumes. 0 on one host.
+    """
+    known = [entry for entry in timing if entry.get("clock_offset_s") is not None]
+    if not known:
+        return {"offset_s": None, "uncertainty_ms": None, "drift_ppm": None}
+    return {"offset_s": known[-1]["clock_offset_s"], "drift_ppm": known[-1]["clock_drift_ppm"],
+            "uncertainty_ms": round(1000 * max(entry["clock_uncertainty_s"] for entry in known), 3)}
 
 
 def percentiles_ms(values_s: list[float]) -> Figures:
