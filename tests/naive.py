@@ -87,23 +87,23 @@ def cayley(a: Array) -> Array:
 
 def robust_sums(coefficients: Array, transform: Array, points: Array, rows: Array, shading: Array, cutoff: float,
                 margin: Array) -> tuple[Array, Array, float]:
-    """Right side (11,), absolute residuals of the points inside and the sum of their weights."""
+    """Right side (13,), absolute residuals of the points inside and the sum of their weights."""
     limits = np.array(coefficients.shape[::-1]) - 1 - margin
-    right, residuals, total = np.zeros(11), [], 0.0
+    right, residuals, total = np.zeros(13), [], 0.0
     for point, row in zip(points.astype(np.float64), rows.astype(np.float64), strict=True):
         place = transform[:, :3] @ point + transform[:, 3]
         if (place >= margin).all() and (place < limits).all():
-            residual = spline_value(coefficients, *place) - shading @ row[6:11]
+            residual = spline_value(coefficients, *place) - shading @ row[6:13]
             residuals.append(abs(residual))
             weight = max(1.0 - (residual / cutoff) ** 2, 0.0) ** 2 if cutoff else 1.0
             total += weight
-            right += weight * residual * row[:11]
+            right += weight * residual * row[:13]
     return right, np.array(residuals), total
 
 
-def steepest_descent(point: Array, value: float, gradient: Array, bend: float) -> Array:
-    """Derivative of the model by translation, rotation, the four terms of the shading and the bend, (11,)."""
-    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point, [bend]])
+def steepest_descent(point: Array, value: float, gradient: Array, bends: Array) -> Array:
+    """Derivative of the model by translation, rotation, the four terms of the shading and three bends, (13,)."""
+    return np.concatenate([gradient, np.cross(point, gradient), [value], value * point, bends])
 
 
 def register(reference: Array, volume: Array, affine: Array, start: Array | None = None) -> Array:

@@ -163,24 +163,24 @@ def _problem():
     """Places (3, 300) of which some lie outside the volume, and the rows (300, 16) of the points there."""
     random = np.random.default_rng(6)
     places = random.uniform(-1.0, 8.0, (3, 300)).astype(np.float32)
-    values, gradients, bends = random.normal(500.0, 50.0, 300), random.normal(size=(300, 3)), random.normal(size=300)
+    values, gradients, bends = random.normal(500.0, 50.0, 300), random.normal(size=(300, 3)), random.normal(size=(300, 3))
     rows = np.zeros((300, 16), np.float32)
-    rows[:, :11] = [naive.steepest_descent(*point) for point in zip(places.T, values, gradients, bends, strict=True)]
+    rows[:, :13] = [naive.steepest_descent(*point) for point in zip(places.T, values, gradients, bends, strict=True)]
     return places, rows
 
 
 @pytest.mark.parametrize("cutoff", [0.0, 60.0])
 def test_robust_sums_leave_out_points_outside_and_outliers(volume, cutoff):
     (places, rows), margin = _problem(), np.array([1.0, 1.5, 1.0])
-    shading = np.array([1.1, 0.01, -0.02, 0.005, 0.1])
+    shading = np.array([1.1, 0.01, -0.02, 0.005, 0.1, -0.2, 0.3])
     transform = np.hstack([np.eye(3), np.array([[0.2], [-0.1], [0.3]])])
     right, sums, histogram = np.empty(16), np.empty(2), np.empty(8, np.int64)
     robust_sums(volume, transform, places, rows, 290, shading, cutoff, margin, 20.0, histogram, right, sums)
     wanted, residuals, weight = naive.robust_sums(volume, transform, places.T[:290], rows[:290], shading, cutoff,
                                                   margin)
     assert 20 < sums[0] == len(residuals) < 290
-    np.testing.assert_allclose(right[:11], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
-    np.testing.assert_array_equal(right[11:], 0.0)
+    np.testing.assert_allclose(right[:13], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_array_equal(right[13:], 0.0)
     assert sums[1] == pytest.approx(weight, rel=1e-4)
     np.testing.assert_array_equal(histogram, np.histogram(np.minimum(residuals, 150.0), 8, (0.0, 160.0))[0])
     # within half a bin of the true median
@@ -190,9 +190,9 @@ def test_robust_sums_leave_out_points_outside_and_outliers(volume, cutoff):
 
 
 def test_hessian_is_the_sum_of_outer_products():
-    rows, got = _problem()[1], np.empty((11, 11))
+    rows, got = _problem()[1], np.empty((13, 13))
     sum_of_outer_products(rows, got)
-    double = rows[:, :11].astype(float)
+    double = rows[:, :13].astype(float)
     np.testing.assert_allclose(np.tril(got), np.tril(double.T @ double), rtol=1e-9, atol=1e-6)
 
 

@@ -12,14 +12,15 @@ from realtime.preprocessing.kernels import centre_of_mass, mean_intensity
 from realtime.preprocessing.rigid import Pose, apply, inverse_affine, product
 from realtime.preprocessing.rigid_kernels import gauss_newton_step, place_points
 from realtime.preprocessing.settings import PreprocessorSettings
-from realtime.preprocessing.template import Template, make_template
+from realtime.preprocessing.template import N_SHADING, Template, make_template
 
 _COARSE_FACTOR = 3.0        # smoothing of the coarse level, in units of the fine one
 _COARSE_STEPS, _FINE_STEPS = 30, 100
 _N_BINS = 2048
 _BIN = 1.0 / 512.0          # of the reference's spread: residuals up to four times the spread are told apart
 _SIGMA_PER_MEDIAN = 1.4826  # of absolute normal deviates
-_TUKEY = 4.7                # standard deviations: 95 % of least squares' efficiency where nothing is wrong
+_TUKEY = (3.25,)            # standard deviations: the edges of another contrast, or of lost signal, pull no more
+_TUKEY_FROM_AFAR = (4.7, 3.25)  # the narrow one alone ends now and then where only part of the head fits
 _SLOW = 15.0                # in units of stop_mm: below it, all points are used
 _LARGEST_BEND = 0.6         # of the gain: beyond it, brighter tissue would have become darker, as it does in no head
 _STEADY_GAIN = 1e-3
@@ -113,7 +114,8 @@ class Aligner:
         coefficients = self._fine.smoothing.apply(volume, self._stack, self._smoothed)
         warm = None
         if last is not None:
-            warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain, self._settings.max_iterations)
+            warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain, _TUKEY,
+                             self._settings.max_iterations)
             usual = max(_SUSPECT_GROWTH * last.residual, _SUSPECT_RESIDUAL)
             if warm.converged and warm.trusted and warm.residual <= usual:
                 return warm
@@ -126,12 +128,12 @@ class Aligner:
     def _from_afar(self, volume: NDArray[np.float32], affine: NDArray[np.float64], to_voxel: NDArray[np.float64],
                    coefficients: NDArray[np.float32]) -> Alignment:
         coarse = self._coarse.smoothing.apply(volume)
-        tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0, _COARSE_STEPS)
+        tried = [self._run(self._coarse, coarse, to_voxel, pose, 1.0, _TUKEY_FROM_AFAR[:1], _COARSE_STEPS)
                  for pose in self._starts(volume, affine)]
         best = min(tried, key=lambda alignment: alignment.rank)
         if not best.gain > 0.0:
             return best
-        fine = self._run(self._fine, coefficients, to_voxel, best.pose, best.gain, _FINE_STEPS)
+        fine = self._run(self._fine, coefficients, to_voxel, best.pose, best.gain, _TUKEY_FROM_AFAR, _FINE_STEPS)
         return replace(fine, iterations=fine.iterations + sum(alignment.iterations for alignment in tried))
 
     def _starts(self, volume: NDArray[np.float32], affine: NDArray[np.float64]) -> list[Pose]:
@@ -148,9 +150,14 @@ class Aligner:
         return starts
 
     def _run(self, template: Template, coefficients: NDArray[np.float32], to_voxel: NDArray[np.float64],
-             start: Pose, gain: float, max_iterations: int) -> Alignment:
-        """Gauss-Newton: on a quarter of the points until it slows down, then on all, weights from the step before."""
-        rotation, position, shading = start.rotation.copy(), start.position.copy(), np.array([gain, 0.0, 0.0, 0.0, 0.0])
+             start: Pose, gain: float, cuts: tuple[float, ...], max_iterations: int) -> Alignment:
+        """Gauss-Newton: on a quarter of the points until it slows down, then on all, weights from the step before.
+
+        What lies beyond the first of `cuts` (robust standard deviations) does not count; when the
+        steps have become small, the next one takes over.
+        """
+        rotation, position, shading = start.rotation.copy(), start.position.copy(), np.zeros(N_SHADING)
+        shading[0] = gain
         transform, right, sums = np.empty((3, 4)), np.empty(template.rows.shape[1]), np.empty(2)
         histogram = np.empty(_N_BINS, np.int64)
         n_all = len(template.rows)
@@ -173,10 +180,11 @@ class Aligner:
             if math.isnan(size_mm):
                 break
             settled = size_mm < self._settings.stop_mm and abs(shading[0] - before) < _STEADY_GAIN * before
-            converged = settled and n_points == n_all
+            if settled and n_points == n_all:
+                converged, cuts = len(cuts) == 1, cuts[1:] or cuts
             if size_mm < _SLOW * self._settings.stop_mm:
                 n_points = n_all
-            cutoff = _TUKEY * max(sigma_bins, 1.0) * bin_width
+            cutoff = cuts[0] * max(sigma_bins, 1.0) * bin_width
         return Alignment(Pose(rotation, position), float(shading[0]), residual, inside, iteration, converged)
 
 

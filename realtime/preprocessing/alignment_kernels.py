@@ -7,18 +7,17 @@ from realtime.preprocessing.interpolation_kernels import spline_sum
 from realtime.preprocessing.kernels import Array64, Volume32, compiled
 from realtime.preprocessing.vector_kernels import add_scaled_row
 
-_N_TERMS = 11
 _BLOCK = 128                # points that go through one loop after the other, and never leave the cache
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 @compiled
 def sum_of_outer_products(rows: Volume32, out: Array64) -> None:
-    """Gauss-Newton Hessian of all points, each fully trusted: lower triangle of `out` (11, 11); see `robust_sums`."""
+    """Gauss-Newton Hessian of all points, each fully trusted: lower triangle of `out` (13, 13); see `robust_sums`."""
     out[:] = 0.0
     for p in range(rows.shape[0]):
         row = rows[p]
-        for i in range(_N_TERMS):
+        for i in range(out.shape[0]):
             for j in range(i + 1):
                 out[i, j] += np.float64(row[i]) * np.float64(row[j])
 
@@ -30,9 +29,9 @@ def robust_sums(
 ) -> None:
     """Residuals at the first `n_points` points, weighted, projected on the steepest-descent images.
 
-    The model of a volume is reference(p) · (s0 + s1 x + s2 y + s3 z) + s4 · bend(p): a brightness that
-    changes linearly over the head, and a contrast between tissues other than the reference's. A
-    point's weight is Tukey's biweight (1 - (residual / cutoff)²)², a polynomial; 0 for a point that
+    The model of a volume is reference(p) · (s0 + s1 x + s2 y + s3 z + s4 d + s5 d² + s6 d³), d being how
+    much brighter the reference is at p than its mean, as a fraction of it: a brightness that changes
+    linearly over the head, and a contrast between tissues other than the reference's. A point's weight is Tukey's biweight (1 - (residual / cutoff)²)², a polynomial; 0 for a point that
     `transform` moves to within `margin` of the grid's edge.
 
     Parameters
@@ -45,9 +44,9 @@ def robust_sums(
         Points, millimetres from the head's centre.
     rows : float32 array of shape (n, 16)
         Steepest-descent images at each point: by three translations and three rotations, and the
-        five terms of the model; then five zeros.
+        seven terms of the model; then three zeros.
     n_points : int
-    shading : float64 array of shape (5,)
+    shading : float64 array of shape (7,)
     cutoff : float
         0 gives every point inside the weight 1.
     margin : float64 array of shape (3,)
@@ -57,15 +56,12 @@ def robust_sums(
     histogram : int64 array of shape (n_bins,)
         Written; the last bin holds all that is larger.
     right : float64 array of shape (16,)
-        Written; the last five are zeros.
+        Written; the last three are zeros.
     sums : float64 array of shape (2,)
         Written: points inside, sum of the weights.
     """
-    factors = np.empty(7, np.float32)
-    for i in range(5):
-        factors[i] = shading[i]
-    factors[5] = 1.0 / bin_width
-    factors[6] = 1.0 / cutoff if cutoff > 0.0 else 0.0
+    factors = shading.astype(np.float32)
+    per_bin, per_cutoff = np.float32(1.0 / bin_width), np.float32(1.0 / cutoff if cutoff > 0.0 else 0.0)
     cells, between = np.empty((3, _BLOCK), np.int32), np.empty((3, _BLOCK), np.float32)
     values = np.empty(_BLOCK, np.float32)
     histogram[:], right[:], sums[:] = 0, 0.0, 0.0
@@ -75,7 +71,7 @@ def robust_sums(
         for i in range(stop - start):
             values[i] = spline_sum(coefficients, np.intp(cells[2, i]), np.intp(cells[1, i]),
                                    np.intp(max(cells[0, i], 0)), between[2, i], between[1, i], between[0, i])
-        _project(cells[0], values, rows[start:stop], factors, histogram, right, sums)
+        _project(cells[0], values, rows[start:stop], factors, per_bin, per_cutoff, histogram, right, sums)
 
 
 @compiled
@@ -108,17 +104,17 @@ def _single(row: Array64) -> tuple[float, float, float, float]:
 
 
 @compiled
-def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, factors: Volume32,
-             histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
-    """Add points to `robust_sums`. `factors`: five of the shading, bins and cutoffs per unit of intensity."""
-    s0, s1, s2, s3, s4, per_bin, per_cutoff = (factors[0], factors[1], factors[2], factors[3], factors[4], factors[5],
-                                               factors[6])
+def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, shading: Volume32, per_bin: float,
+             per_cutoff: float, histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
+    """Add points to `robust_sums`."""
+    s0, s1, s2, s3, s4, s5, s6 = shading[0], shading[1], shading[2], shading[3], shading[4], shading[5], shading[6]
     last_bin = np.float32(histogram.size - 1)
     for i in range(rows.shape[0]):
         if cells_x[i] < 0:
             continue
         row = rows[i]
-        residual = values[i] - (s0 * row[6] + s1 * row[7] + s2 * row[8] + s3 * row[9] + s4 * row[10])
+        residual = values[i] - (s0 * row[6] + s1 * row[7] + s2 * row[8] + s3 * row[9]
+                                + s4 * row[10] + s5 * row[11] + s6 * row[12])
         sums[0] += 1.0
         histogram[np.intp(min(abs(residual) * per_bin, last_bin))] += 1
         ratio = residual * per_cutoff

@@ -98,7 +98,7 @@ def place_points(to_voxel: Array64, rotation: Array64, position: Array64, out: A
 @compiled
 def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotation: Array64, position: Array64,
                       shading: Array64) -> float:
-    """One inverse-compositional step of a rigid motion, a linear shading and a bend of the contrast.
+    """One inverse-compositional step of a rigid motion, a linear shading and three bends of the contrast.
 
     Baker and Matthews 2004, Int. J. Comput. Vis. 56:221, section 3.2. The model of volume(rotation · p
     + position) is that of `robust_sums` at warp(p), linear in the warp; the step of the motion is
@@ -107,13 +107,13 @@ def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotati
 
     Parameters
     ----------
-    hessian : float64 array of shape (11, 11)
+    hessian : float64 array of shape (6 + m, 6 + m)
         Lower triangle; overwritten.
-    right : float64 array of shape (n ≥ 11,)
+    right : float64 array of shape (n ≥ 6 + m,)
         As in `robust_sums`.
     radius_mm : float
         Turns radians into millimetres.
-    rotation, position, shading : float64 arrays of shape (3, 3), (3,) and (5,)
+    rotation, position, shading : float64 arrays of shape (3, 3), (3,) and (m,)
         Updated in place; unchanged when there is no step.
 
     Returns
@@ -122,8 +122,9 @@ def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotati
         How far the step moves the head's surface; NaN when the equations have no solution, or one
         beyond 100 mm or a brightness that is not positive.
     """
-    step, delta, turned = np.empty(11), np.empty((3, 3)), np.empty((3, 3))
-    if not solve_positive(hessian, right[:11], step):
+    n = 6 + shading.size
+    step, delta, turned = np.empty(n), np.empty((3, 3)), np.empty((3, 3))
+    if not solve_positive(hessian, right[:n], step):
         return math.nan
     brightness = shading[0] + step[6]
     if not brightness > 0.05 * shading[0]:
@@ -134,7 +135,7 @@ def gauss_newton_step(hessian: Array64, right: Array64, radius_mm: float, rotati
     size_mm += radius_mm * math.sqrt(step[3] * step[3] + step[4] * step[4] + step[5] * step[5])
     if not size_mm < 100.0:
         return math.nan
-    for i in range(5):
+    for i in range(shading.size):
         shading[i] += step[6 + i]
     cayley(-0.5 * step[3], -0.5 * step[4], -0.5 * step[5], delta)
     multiply(rotation, delta, turned)

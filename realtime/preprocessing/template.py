@@ -21,7 +21,9 @@ _BORDER_MM = 8.0            # nearer the edge, smoothing sees mirrored tissue th
 _BORDER_SHARE = 0.125       # of the field of view, at most
 _FLAT = 1e-4                # of the largest squared gradient: an empty, masked background has no points
 _FEWEST_VOXELS = 50
-_N_TERMS = 11               # of the model: six of motion, five of intensity
+_N_MOTION = 6
+N_SHADING = 7
+"""Terms of intensity in the model of a volume (`robust_sums`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Template:
     places : float32 array of shape (3, n)
     rows : float32 array of shape (n, 16)
         As in `robust_sums`; the first quarter is a random sample of all.
-    hessian : float64 array of shape (11, 11)
+    hessian : float64 array of shape (13, 13)
         Of all points, lower triangle.
     spread : float
         Standard deviation of the smoothed reference over the points.
@@ -85,11 +87,14 @@ def make_template(reference: NDArray[np.float32], affine: NDArray[np.float64], c
     x, y, z = product(np.ascontiguousarray(affine[:3, :3]), points.T) + (affine[:3, 3] - centre_mm)[:, None]
     gx, gy, gz = product(slopes, np.ascontiguousarray(inverse_affine(affine)[:3, :3])).T
     mean = values.cumsum()[-1] / len(values)
-    bend = values * (values - mean) / mean  # nothing in air, nothing at the mean: the gain stays the gain
+    brighter = (values - mean) / mean
+    bend = values * brighter  # nothing in air, nothing at the mean: the gain stays the gain
     rows = np.zeros((len(points), N_LANES), np.float32)
-    rows[:, :_N_TERMS] = np.stack([gx, gy, gz, y * gz - z * gy, z * gx - x * gz, x * gy - y * gx,
-                                   values, values * x, values * y, values * z, bend], axis=1)
-    hessian = np.empty((_N_TERMS, _N_TERMS))
+    n_terms = _N_MOTION + N_SHADING
+    rows[:, :n_terms] = np.stack([gx, gy, gz, y * gz - z * gy, z * gx - x * gz, x * gy - y * gx,
+                                  values, values * x, values * y, values * z,
+                                  bend, bend * brighter, bend * brighter * brighter], axis=1)
+    hessian = np.empty((n_terms, n_terms))
     sum_of_outer_products(rows, hessian)
     squares = (x * x + y * y + z * z).cumsum()  # in index order: `sum` may pair terms up
     variance = np.square(values - mean).cumsum()[-1] / len(values)
