@@ -69,9 +69,8 @@ def test_a_session_far_from_the_reference_is_found(head, reference):
 @pytest.mark.timeout(1800)
 def test_two_hundred_sessions_far_from_the_reference_are_found(head, reference):
     errors_mm = errors_of_sessions(head, reference, range(200))
-    # measured: 191 within 0.1 mm, the largest 0.126: what is left is the other contrast's bias, not a lost head
-    assert errors_mm.max() <= 0.15
-    assert (errors_mm <= 0.1).mean() >= 0.94
+    # measured: the largest 0.091, 95 % within 0.065: what is left is the other contrast's bias, not a lost head
+    assert errors_mm.max() <= 0.1
 
 
 def test_a_jerk_of_one_volume_is_followed_and_the_next_volume_is_as_good_as_ever(head, reference):

@@ -163,7 +163,7 @@ def _problem():
     """Places (3, 300) of which some lie outside the volume, and the rows (300, 16) of the points there."""
     random = np.random.default_rng(6)
     places = random.uniform(-1.0, 8.0, (3, 300)).astype(np.float32)
-    values, gradients, bends = random.normal(500.0, 50.0, 300), random.normal(size=(300, 3)), random.normal(size=(300, 3))
+    values, (gradients, bends) = random.normal(500.0, 50.0, 300), random.normal(size=(2, 300, 3))
     rows = np.zeros((300, 16), np.float32)
     rows[:, :13] = [naive.steepest_descent(*point) for point in zip(places.T, values, gradients, bends, strict=True)]
     return places, rows

@@ -12,6 +12,7 @@ import pytest
 
 from realtime.errors import VolumeError
 from realtime.preprocessing import Preprocessor, PreprocessorSettings, PreprocessorState, compiled_signatures
+from scanner_bridge.volume import WIRE_DTYPES, Volume, scanner_units
 from tests.preprocessing_phantom import make_phantom, rigid
 from tests.test_preprocessing_reproducibility import EVERYTHING, PHANTOM, RUN, SETTINGS, make, play
 
@@ -37,6 +38,12 @@ def troubled_run(chosen):
     damaged = RUN[0].astype(np.float64)
     damaged[3, 3, 3] = np.nan
     play(pre, [RUN[0], RUN[1].astype(">f4"), None, np.zeros(PHANTOM.shape), damaged, np.asfortranarray(RUN[2]), *RUN])
+    for dtype in WIRE_DTYPES:
+        for order in "CF":
+            whole = np.clip(RUN[1] // 8, 0, 120).astype(dtype, order=order)  # fits the smallest type
+            for slope in (1.0, 2.5):
+                scaled = scanner_units(Volume(0, whole, PHANTOM.affine, 1.0, slope=slope))
+                pre.push(scaled, np.array(PHANTOM.affine, order=order))
     pre.push(RUN[0], rigid((0.0, 0.0, 0.0), (30.0, 0.0, 0.0)) @ PHANTOM.affine)
     with contextlib.suppress(VolumeError):
         pre.push(np.full(PHANTOM.shape, np.nan))

@@ -31,7 +31,8 @@ def robust_sums(
 
     The model of a volume is reference(p) · (s0 + s1 x + s2 y + s3 z + s4 d + s5 d² + s6 d³), d being how
     much brighter the reference is at p than its mean, as a fraction of it: a brightness that changes
-    linearly over the head, and a contrast between tissues other than the reference's. A point's weight is Tukey's biweight (1 - (residual / cutoff)²)², a polynomial; 0 for a point that
+    linearly over the head, and a contrast between tissues other than the reference's. A point's
+    weight is Tukey's biweight (1 - (residual / cutoff)²)², a polynomial; 0 for a point that
     `transform` moves to within `margin` of the grid's edge.
 
     Parameters

@@ -2,14 +2,13 @@
 
 import math
 
-import numpy as np
-
 from realtime.preprocessing.kernels import Array64, Volume32, compiled
+from realtime.preprocessing.rigid_kernels import solve_positive
 
 
 @compiled
 def regression_gains(cross: Array64, ridge: Array64, count: float, regressors: Array64, out: Array64) -> None:
-    """Solve (cross + diag(ridge) / count) · out = regressors by Cholesky; zeros while `count` is 0.
+    """Solve (cross + diag(ridge) / count) · out = regressors; zeros while `count` is 0.
 
     Parameters
     ----------
@@ -24,27 +23,14 @@ def regression_gains(cross: Array64, ridge: Array64, count: float, regressors: A
     out : float64 array of shape (k,)
         Written.
     """
-    k = regressors.size
-    out[:] = 0.0
     if count <= 0.0:
+        out[:] = 0.0
         return
-    factor = np.empty((k, k))
-    for i in range(k):
-        for j in range(i + 1):
-            total = cross[i, j] + (ridge[i] / count if i == j else 0.0)
-            for m in range(j):
-                total -= factor[i, m] * factor[j, m]
-            factor[i, j] = math.sqrt(total) if i == j else total / factor[j, j]
-    for i in range(k):
-        total = regressors[i]
-        for m in range(i):
-            total -= factor[i, m] * out[m]
-        out[i] = total / factor[i, i]
-    for i in range(k - 1, -1, -1):
-        total = out[i]
-        for m in range(i + 1, k):
-            total -= factor[m, i] * out[m]
-        out[i] = total / factor[i, i]
+    matrix = cross.copy()
+    for i in range(regressors.size):
+        matrix[i, i] += ridge[i] / count
+    if not solve_positive(matrix, regressors, out):
+        out[:] = 0.0
 
 
 @compiled
