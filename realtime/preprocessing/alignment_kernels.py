@@ -1,5 +1,7 @@
 """Compiled sums of rigid alignment. The rules are in `kernels`."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,8 +107,8 @@ def _single(row: Array64) -> tuple[float, float, float, float]:
 
 
 @compiled
-def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, shading: Volume32, per_bin: float,
-             per_cutoff: float, histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
+def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, shading: Volume32, per_bin: Any,
+             per_cutoff: Any, histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
     """Add points to `robust_sums`."""
     s0, s1, s2, s3, s4, s5, s6 = shading[0], shading[1], shading[2], shading[3], shading[4], shading[5], shading[6]
     last_bin = np.float32(histogram.size - 1)

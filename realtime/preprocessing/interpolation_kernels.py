@@ -165,8 +165,12 @@ def _placed(transform: Array64, voxel: NDArray[np.int32]) -> tuple[float, float,
 
 @compiled
 def sample_grid(coefficients: Volume32, transform: Array64, out: Volume32) -> None:
-    """Cubic B-spline at every voxel of `out` (mz, my, mx), moved by `transform` (3, 4); 0 outside the grid."""
-    nz, ny, nx = coefficients.shape
+    """Cubic B-spline at every voxel of `out` (mz, my, mx), moved by `transform` (3, 4); 0 outside the grid.
+
+    `coefficients` (nz + 4, ny + 4, nx + 4) has two mirrored samples before and after each axis of the grid, so
+    that no voxel inside it needs a test.
+    """
+    last_z, last_y, last_x = coefficients.shape[0] - 4.5, coefficients.shape[1] - 4.5, coefficients.shape[2] - 4.5
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
             row = out[k, j]
@@ -175,9 +179,7 @@ def sample_grid(coefficients: Volume32, transform: Array64, out: Volume32) -> No
             z0 = transform[2, 1] * j + transform[2, 2] * k + transform[2, 3]
             for i in range(row.size):
                 x, y, z = x0 + transform[0, 0] * i, y0 + transform[1, 0] * i, z0 + transform[2, 0] * i
-                if x >= 1.0 and y >= 1.0 and z >= 1.0 and x < nx - 2 and y < ny - 2 and z < nz - 2:
-                    row[i] = _inner_spline(coefficients, x, y, z)
-                elif x >= -0.5 and y >= -0.5 and z >= -0.5 and x <= nx - 0.5 and y <= ny - 0.5 and z <= nz - 0.5:
-                    row[i] = spline_value(coefficients, x, y, z)
+                if x >= -0.5 and y >= -0.5 and z >= -0.5 and x <= last_x and y <= last_y and z <= last_z:
+                    row[i] = _inner_spline(coefficients, x + 2.0, y + 2.0, z + 2.0)
                 else:
                     row[i] = 0.0

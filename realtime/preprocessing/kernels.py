@@ -71,6 +71,8 @@ Array64 = NDArray[np.float64]
 @compiled
 def mirror(index: int, n: int) -> int:
     """Index into n samples that repeat by whole-sample symmetry (… 2 1 | 0 1 2 … n-1 | n-2 …)."""
+    if 0 <= index < n:  # nearly always, and spares a division
+        return index
     if n == 1:
         return 0
     period = 2 * (n - 1)

@@ -43,6 +43,7 @@ def reslice(volume: NDArray[Any], affine: NDArray[np.float64], motion: NDArray[n
         raise VolumeError(f"cannot reslice shape {array.shape} onto {tuple(shape)}; pass one 3-D volume")
     coefficients = np.array(array.T, np.float32, order="C")
     spline_prefilter(coefficients)
+    coefficients = np.pad(coefficients, 2, mode="reflect")
     transform = product(inverse_affine(checked_affine(affine)), product(motion, checked_affine(onto)))[:3]
     out = np.empty(tuple(shape)[::-1], np.float32)
     sample_grid(coefficients, transform, out)
