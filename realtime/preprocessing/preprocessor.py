@@ -242,7 +242,7 @@ class Preprocessor:
         What a run's header announces makes no difference: volumes of every type and memory order
         are copied to one layout of float32 before a kernel sees them.
 
-        The first call in a process takes 0.5 s with numba's cache and about 10 s without.
+        The first call in a process takes 0.5 s with numba's cache and about 14 s without.
         """
         copy = Preprocessor(self._reference.T, self._affine, self._voxels, self._settings, self._feature_scale)
         volumes_to_first_score = math.ceil(self._settings.settle_s / self._settings.tr_s) + 1
