@@ -31,6 +31,7 @@ from scanner_bridge.spool import Spool, default_folder
 from scanner_bridge.spool_stream import SpooledStream
 from scanner_bridge.terminal import progress as progress_bar
 from scanner_bridge.terminal import stop_on_signals
+from scanner_bridge.triggers.settings import parse_trigger
 
 app = typer.Typer(
     name="bridge",
@@ -77,6 +78,14 @@ def serve(
     tls_cert: Annotated[Path | None, typer.Option(help="cstore: our certificate, PEM: encrypts.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="cstore: its key, PEM.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="cstore: who signed the senders' certificates, PEM.")] = None,
+    trigger: Annotated[
+        str,
+        typer.Option(
+            help="Compare the scanner's trigger pulses with the volumes: `keyboard`, `serial`, `parallel` or "
+            "`simulated`, also as `serial:/dev/ttyUSB0?baud=9600&key=5`, `parallel?pin=11&inverted=true`, "
+            "`simulated?tr_s=1&pulses=30&lost=3,7`. `delay_s`: how long after its completion a volume comes."
+        ),
+    ] = "",
     progress: ShowProgress = False,
 ) -> None:
     """Send a run to the live program, volume by volume, until all of it is stored there.
@@ -104,6 +113,7 @@ def serve(
                 settings,
                 connect,
                 speed_or_none,
+                trigger=parse_trigger(trigger) if trigger else None,
                 keys=_keys(key, live_key),
                 spool=spool,
                 stop=stop,
@@ -111,6 +121,8 @@ def serve(
                 on_volume=bar.advance,
             )
     typer.echo(f"{end.n_volumes} volumes stored, run {end.run_id} {end.status}{_reason(end.reason)}", err=True)
+    if end.trigger is not None:
+        typer.echo(f"trigger: {end.trigger.sentence}", err=True)
     if end.status != "complete":
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ BridgeError
 ├── WireError            bytes that are not a message of ours
 │   ├── ChecksumError    the frame is whole but its bytes changed on the way
 │   └── VersionError     the other side is one of ours, of another version
+├── TriggerError         no pulses can be had from a trigger
 ├── SpoolError           the bridge's own disk cannot take or give back a message
 └── TransportError       the other side cannot be reached, or the port is taken
     └── RefusedError     the other side wants messages that are not held any more
@@ -66,6 +67,10 @@ class ChecksumError(WireError):
 
 class VersionError(WireError):
     """The other side is one of ours, of another version."""
+
+
+class TriggerError(BridgeError):
+    """No pulses can be had from a trigger."""
 
 
 class SpoolError(BridgeError):

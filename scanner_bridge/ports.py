@@ -1,4 +1,4 @@
-"""The bridge's one swap point: where volumes come from."""
+"""The bridge's swap points: where volumes come from, and the scanner's trigger pulses."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -25,4 +25,19 @@ class VolumeSource(Protocol):
 
     def close(self) -> None:
         """Let go of files and watches; may be called twice."""
+        ...
+
+
+class TriggerSource(Protocol):
+    """Pulses of the scanner, one at the start of every volume."""
+
+    def wait(self, timeout_s: float) -> tuple[float, ...]:
+        """Monotonic times of the pulses that came since the last call, oldest first.
+
+        Waits at most `timeout_s` for one; empty when none came. TriggerError when no more can come.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device; may be called twice."""
         ...

@@ -1,6 +1,8 @@
 """One run from a source to the live program: header, volumes in time, end."""
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from scanner_bridge.client import BridgeClient
@@ -11,6 +13,8 @@ from scanner_bridge.sources import open_source
 from scanner_bridge.sources.pacing import paced
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.spool_stream import SpooledStream
+from scanner_bridge.triggers.run_pulses import RunPulses
+from scanner_bridge.triggers.settings import TriggerSettings
 from scanner_bridge.volume import RunEnd, RunHeader, Volume
 from scanner_bridge.waiting import Stop, StopRequested
 
@@ -22,6 +26,7 @@ def serve(
     endpoint: str,
     speed: float | None = 1.0,
     *,
+    trigger: TriggerSettings | None = None,
     keys: ClientKeys | None = None,
     spool: Path | None = None,
     flush_s: float = 60.0,
@@ -39,6 +44,8 @@ def serve(
         Where the live program listens.
     speed : float or None
         1 is the scanner's own speed; None hands volumes over as they come.
+    trigger : TriggerSettings, optional
+        The scanner's trigger: its pulses are compared with the volumes, see `scanner_bridge.reconciliation`.
     keys : ClientKeys, optional
         Encrypt, and prove who we are.
     spool : Path, optional
@@ -53,7 +60,8 @@ def serve(
     Returns
     -------
     end : RunEnd
-        What was sent last. Aborted when the run was stopped, the source failed or ended early.
+        What was sent last. Aborted when the run was stopped, the source failed or ended early. Its `trigger` says
+        what became of the pulses.
 
     Raises
     ------
@@ -62,21 +70,23 @@ def serve(
         during the run has to say is in the end's `reason`.
     """
     stop = stop or Stop()
-    with BridgeClient(
-        endpoint, keys=keys, spool=spool
-    ) as client:  # before the source: what was left goes out meanwhile
-        volumes = open_source(settings, sleep=stop.sleep)
+    with contextlib.ExitStack() as opened:
+        pulses = opened.enter_context(RunPulses(trigger)) if trigger is not None else None
+        # before the source: what an earlier bridge left goes out meanwhile
+        client = opened.enter_context(BridgeClient(endpoint, keys=keys, spool=spool))
+        volumes = opened.enter_context(contextlib.closing(open_source(settings, sleep=stop.sleep)))
         try:
             run = paced(volumes, speed, sleep=stop.sleep)
             client.send(run.header, cancelled=stop.requested)
             on_header(run.header)
-            failure = _hand_over(run, client, stop, on_volume)
+            failure = _hand_over(run, client, stop, on_volume, pulses)
         except StopRequested as error:
             raise BridgeError(f"{error} before the first volume came") from error
-        finally:
-            volumes.close()
+        volumes.close()
         assert client.run is not None  # its header was sent
         end = _end_of(client.run, failure)
+        if pulses is not None:
+            end = replace(end, trigger=pulses.summary(run.header.tr_s / (speed or 1.0)))
         client.send(end, cancelled=stop.requested)
         if stop.requested():
             client.flush(_LAST_WORDS_S)
@@ -85,12 +95,20 @@ def serve(
         return end
 
 
-def _hand_over(run: VolumeSource, client: BridgeClient, stop: Stop, on_volume: Callable[[Volume], None]) -> str:
+def _hand_over(
+    run: VolumeSource,
+    client: BridgeClient,
+    stop: Stop,
+    on_volume: Callable[[Volume], None],
+    pulses: RunPulses | None,
+) -> str:
     """Send every volume of a run; returns why it ended early, or nothing."""
     try:
         for volume in run:
             stop.sleep(0)
             client.send(volume, cancelled=stop.requested)
+            if pulses is not None:
+                pulses.came(volume)
             on_volume(volume)
     except (BridgeError, StopRequested) as error:
         return str(error)

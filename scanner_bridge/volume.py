@@ -86,6 +86,37 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class TriggerSummary:
+    """The run's trigger pulses beside its volumes.
+
+    Attributes
+    ----------
+    n_pulses : int
+        How many came.
+    n_missing : int
+        Volumes that came without one.
+    n_extra : int
+        Pulses beyond the one of a volume.
+    n_before, n_after : int
+        Pulses before the first volume (dummy scans) and after the last.
+    offset_s, jitter_s : float or None
+        Median time from a pulse to its volume, and half the range that holds the middle 68 % of these times; None
+        without a pair.
+    sentence : str
+        The same for people, with the volumes' indices.
+    """
+
+    n_pulses: int
+    n_missing: int
+    n_extra: int
+    n_before: int
+    n_after: int
+    offset_s: float | None
+    jitter_s: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
 class RunEnd:
     """The run is over.
 
@@ -99,12 +130,15 @@ class RunEnd:
         Whether the run reached its announced length.
     reason : str
         A sentence for people when it did not.
+    trigger : TriggerSummary or None
+        None when nobody listened to the scanner's trigger.
     """
 
     run_id: str
     n_volumes: int
     status: Literal["complete", "aborted"] = "complete"
     reason: str = ""
+    trigger: TriggerSummary | None = None
 
 
 Message = RunHeader | Volume | RunEnd

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner_bridge.errors import WireError
-from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, Volume
+from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, TriggerSummary, Volume
 
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 
@@ -61,11 +61,23 @@ class _VolumeFields(_Fields, frozen=True):
     inter: float
 
 
-class _EndFields(_Fields, frozen=True):
+class _TriggerFields(_Fields, frozen=True):
+    n_pulses: _Count
+    n_missing: _Count
+    n_extra: _Count
+    n_before: _Count
+    n_after: _Count
+    offset_s: float | None
+    jitter_s: float | None
+    sentence: str
+
+
+class _EndFields(_Fields, frozen=True, omit_defaults=True):  # without a trigger: the same bytes as before there was one
     run_id: str
     n_volumes: _Count
     status: Literal["complete", "aborted"]
     reason: str
+    trigger: _TriggerFields | None = None
 
 
 def write_header(message: Message) -> tuple[int, bytes, bytes]:
@@ -85,7 +97,7 @@ def write_header(message: Message) -> tuple[int, bytes, bytes]:
             kind, fields = RUN, _run_fields(message)
         elif isinstance(message, RunEnd):
             kind = END
-            fields = _EndFields(message.run_id, int(message.n_volumes), message.status, message.reason)
+            fields = _end_fields(message)
         else:
             raise WireError(f"cannot send a {type(message).__name__}: the wire carries RunHeader, Volume and RunEnd")
         return kind, msgspec.msgpack.encode(fields), payload
@@ -144,6 +156,11 @@ def _run_fields(run: RunHeader) -> _RunFields:
     )
 
 
+def _end_fields(end: RunEnd) -> _EndFields:
+    trigger = None if end.trigger is None else _TriggerFields(**vars(end.trigger))
+    return _EndFields(end.run_id, int(end.n_volumes), end.status, end.reason, trigger)
+
+
 def _flat_affine(affine: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(np.asarray(affine, dtype=np.float64).ravel().tolist())
 
@@ -192,7 +209,14 @@ def _read_volume(header: bytes, payload: memoryview) -> Volume:
 def _read_end(header: bytes, payload: memoryview) -> RunEnd:
     fields = _read(header, _EndFields)
     _refuse_payload(payload)
-    return RunEnd(fields.run_id, fields.n_volumes, fields.status, fields.reason)
+    trigger = None if fields.trigger is None else _read_trigger(fields.trigger)
+    return RunEnd(fields.run_id, fields.n_volumes, fields.status, fields.reason, trigger)
+
+
+def _read_trigger(fields: _TriggerFields) -> TriggerSummary:
+    if not all(time_s is None or math.isfinite(time_s) for time_s in (fields.offset_s, fields.jitter_s)):
+        raise WireError(f"a trigger's offset {fields.offset_s} and jitter {fields.jitter_s} must be finite, or none")
+    return TriggerSummary(**msgspec.structs.asdict(fields))
 
 
 def _read(header: bytes, fields: type[_FieldsT]) -> _FieldsT:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from scanner_bridge import wire
 from scanner_bridge.errors import ChecksumError, WireError
-from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, Volume
+from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, TriggerSummary, Volume
 from scanner_bridge.wire import decode, encode, pack, unpack
 from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
@@ -50,7 +50,9 @@ def run_headers(draw: st.DrawFn) -> RunHeader:
     )  # fmt: skip
 
 
-run_ends = st.builds(RunEnd, texts, counts, st.sampled_from(["complete", "aborted"]), texts)
+times = st.none() | finite
+triggers = st.builds(TriggerSummary, counts, counts, counts, counts, counts, times, times, texts)
+run_ends = st.builds(RunEnd, texts, counts, st.sampled_from(["complete", "aborted"]), texts, st.none() | triggers)
 messages: st.SearchStrategy[Message] = volumes() | run_headers() | run_ends
 
 
@@ -210,6 +212,7 @@ def test_a_header_that_lies_is_refused(changes: dict[str, object]) -> None:
         a_volume(affine=np.eye(3)), a_volume(affine=np.full((4, 4), np.nan)), a_volume(tr_s=0.0), a_volume(index=-1),
         a_volume(index=2**70), a_volume(run_id="x" * 70_000), a_volume(run_id="\ud800"), a_volume(inter=math.inf),
         a_run(dtype=">i2"), a_run(slice_times_s=(0.0,)), a_run(n_volumes=-1), a_run(shape=(2, 2)), a_run(tr_s="fast"),
+        RunEnd("r", 1, trigger=TriggerSummary(1, 0, 0, 0, 0, math.nan, None, "")),
         RunEnd("r", 1, "finished"), "a text", None,  # type: ignore[arg-type]
     ],
     ids=lambda message: type(message).__name__,
@@ -249,3 +252,13 @@ def test_more_frames_than_a_message_can_have_are_not_packed() -> None:
         pack([b""] * 17)
     with pytest.raises(WireError, match="left"):
         unpack(pack([b"a"]) + b"x")
+
+
+def test_an_end_without_a_trigger_has_the_bytes_it_had_before_there_was_one() -> None:
+    import msgspec
+
+    head, _ = encode(RunEnd("r", 1))
+    with_trigger, _ = encode(RunEnd("r", 1, trigger=TriggerSummary(0, 0, 0, 0, 0, None, None, "")))
+    fields = msgspec.msgpack.decode(head[wire._PREFIX_BYTES :])
+    assert fields == {"run_id": "r", "n_volumes": 1, "status": "complete", "reason": ""}
+    assert "trigger" in msgspec.msgpack.decode(with_trigger[wire._PREFIX_BYTES :])

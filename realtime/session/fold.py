@@ -200,6 +200,8 @@ class SessionFold:
 
     def _close(self, end: RunEnd) -> Perceived:
         assert self.core is not None
+        if end.trigger is not None and (end.trigger.n_missing or end.trigger.n_extra):
+            self._note(f"trigger: {end.trigger.sentence}")
         if end.status == "aborted":
             return Perceived(self._noted(self.core.give_up_waiting()), cue=self._abort(end))
         last = self._noted(self.core.finish(end.n_volumes))
@@ -253,9 +255,10 @@ class SessionFold:
         """The last document: how the run ended, and the totals."""
         assert self.core is not None
         end, counts = self.end, self.core.counts
+        trigger = {} if end is None or end.trigger is None else {"trigger": vars(end.trigger)}
         return {"doc": "stop", "attempt": len(self.attempts), "status": "aborted" if end is None else end.status,
                 "reason": "the run did not end" if end is None else end.reason,
-                "volumes_sent": None if end is None else end.n_volumes, **vars(counts)}
+                "volumes_sent": None if end is None else end.n_volumes, **vars(counts), **trigger}
 
 
 def describe_run(header: RunHeader) -> dict[str, Any]:

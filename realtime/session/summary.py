@@ -46,7 +46,7 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
         "volumes_sent": stop.get("volumes_sent"), "volumes_journaled": count_volumes(folder.journal, run_id),
         "gaps": stop.get("gaps", 0), "rejected": stop.get("rejected", 0), "censored": stop.get("censored", 0),
         "duplicates": stop.get("duplicates", 0), "late": stop.get("late", 0), "status": stop.get("status"),
-        "reason": stop.get("reason", ""), "attempts": attempts_of(record),
+        "reason": stop.get("reason", ""), "trigger": stop.get("trigger"), "attempts": attempts_of(record),
         **score_trials(documents, catalogue), **latencies(timing), "clock": clock(timing),
         "switches": sum(document["doc"] == "cue" for document in documents), **sound,
         "played_wav": str(folder.played), "session_dir": str(folder.path),

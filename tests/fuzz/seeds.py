@@ -10,7 +10,7 @@ from scanner_bridge.framing import frame
 from scanner_bridge.sources import afni_codec, pyneal_codec, vsend_codec
 from scanner_bridge.sources.grid import Grid
 from scanner_bridge.spool_segment import MAGIC, Preamble
-from scanner_bridge.volume import RunEnd, RunHeader, Volume
+from scanner_bridge.volume import RunEnd, RunHeader, TriggerSummary, Volume
 from scanner_bridge.wire import encode, pack
 from scanner_bridge.wire_headers import write_header
 from tests import dicom_builder
@@ -35,7 +35,8 @@ def write_seeds(folder: Path, target: str) -> None:
 
 def _wire() -> list[bytes]:
     volume = Volume(3, _VOXELS, _RUN.affine, 1.5, "run", 2.0, 1.5, -3.0)
-    messages = (_RUN, volume, RunEnd("run", 4, "aborted", "stopped"))
+    messages = (_RUN, volume, RunEnd("run", 4, "aborted", "stopped"),
+                RunEnd("run", 4, trigger=TriggerSummary(5, 1, 1, 0, 1, 1.5, None, "no pulse for volumes 2")))
     found = [Envelope(Kind.DATA, bytes(16), 4, 1).to_bytes(), Stamps(1.0, 2.0, 3.0).to_bytes()]
     for message in messages:
         head, payload = encode(message)
