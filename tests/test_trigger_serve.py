@@ -15,7 +15,7 @@ from scanner_bridge.triggers.settings import TriggerSettings, parse_trigger
 from scanner_bridge.volume import RunEnd, TriggerSummary
 from tests.live_end import LiveProgram, live_program
 from tests.processes import finish
-from tests.scanner_room import Room, Scanner, live
+from tests.scanner_room import N_VOLUMES, Room, Scanner, live
 
 
 def simulated(**changes: Any) -> SourceSettings:
@@ -95,7 +95,7 @@ def test_a_trigger_that_cannot_be_opened_is_one_sentence_before_anything_is_sent
 
 def test_the_live_program_keeps_what_came_of_the_pulses_and_tells_where_they_failed(room: Room) -> None:
     said = "6 pulses for 6 volumes; no pulse for volumes 2"
-    with live(room) as process, Scanner(room, 6) as scanner:
+    with live(room) as process, Scanner(room, N_VOLUMES) as scanner:
         scanner.scan(6)
         scanner.send(RunEnd("run-1", 6, "aborted", "enough", TriggerSummary(6, 1, 1, 0, 0, 1.75, 0.004, said)))
         finish(process)
