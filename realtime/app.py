@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from realtime.atomic import write_json
@@ -16,6 +17,8 @@ from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, LiveSettings, split_url
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError
+from realtime.generators.client import GeneratorClient, HostFiles
+from realtime.generators.make import check_generator
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.calibration import read_calibration
 from realtime.playback.client import PlayerSummary
@@ -26,7 +29,7 @@ from realtime.preprocessing import compiled_signatures
 from realtime.session.core import Parts
 from realtime.session.entries import SoundState, last_sound, next_expected
 from realtime.session.events import read_events
-from realtime.session.fold import SessionFold
+from realtime.session.fold import Outcome, SessionFold
 from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
 from realtime.session.kept import about_session, check_same, keep_copies, read_parts
@@ -81,6 +84,8 @@ def problems(settings: LiveSettings) -> list[str]:
     if settings.playback.calibration is not None:
         calibration = settings.playback.calibration
         _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
+    if catalogue is not None:
+        _attempt(found, lambda: check_generator(settings.generator, settings.catalogue))
     folder = SessionFolder(settings.session)
     _attempt(found, lambda: _check_folder(folder))
     if not found:
@@ -175,9 +180,10 @@ async def run_live(settings: LiveSettings) -> Figures:
         for file in (record, timing, journal):
             stack.callback(file.close)
         fold = SessionFold(prepared.parts, prepared.about, record.append)
-        last_cue = None
+        last = Outcome((), None)
         for entry in journal.recovered.records:
-            last_cue = fold.feed(entry).cue or last_cue
+            outcome = fold.feed(entry)
+            last = Outcome((), outcome.cue or last.cue, outcome.condition or last.condition)
         if record.ended:  # killed between its last document and its summary
             return _finish(fold, record, prepared, None, None)
         warm_up(prepared.parts)
@@ -186,10 +192,9 @@ async def run_live(settings: LiveSettings) -> Figures:
         server = await stack.enter_async_context(VolumeServer(
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
         telling = Telling(bus, timing, clock_id())
-        sounding = Sounding(player, telling)
+        sounding = Sounding(player, telling, await _open_generator(stack, settings, folder, player))
         _go_on(player, last_sound(journal.recovered.records))
-        if last_cue is not None:
-            sounding.sound_again(last_cue, len(fold.attempts))
+        sounding.sound_again(last.cue, last.condition, len(fold.attempts))
         wires = Wires(server, sounding, bus, journal, telling)
         before = Pauses.so_far()
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes, settings.bridge.retry_wait_s)
@@ -207,6 +212,17 @@ def _go_on(player: LastingPlayer, sound: SoundState) -> None:
     player.mute(sound.muted)
     if sound.volume_db is not None and is_volume(sound.volume_db):
         player.set_volume(sound.volume_db)
+
+
+async def _open_generator(stack: contextlib.AsyncExitStack, settings: LiveSettings, folder: SessionFolder,
+                          player: LastingPlayer) -> GeneratorClient | None:
+    """The process that generates, if the settings ask for one; it feeds this player."""
+    if settings.generator.kind == "retrieval":
+        return None
+    generator = await GeneratorClient.start(settings.generator, HostFiles(settings.catalogue, folder.diary),
+                                            Path(player.door))
+    stack.push_async_callback(generator.close)
+    return generator
 
 
 def warm_up(parts: Parts) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from realtime.errors import ConfigError
+from realtime.generators.settings import GeneratorSettings
 from realtime.music.selection import SelectionSettings
 from realtime.playback.settings import PlayerSettings, SoundSettings
 
@@ -111,7 +112,7 @@ class LiveSettings:
     wait_for_start : bool
         Hold all decisions until the operator's command "start" comes over the bus; volumes are
         recorded and decoded meanwhile.
-    bridge, selection, playback, bus
+    bridge, selection, generator, playback, bus
         See there.
     """
 
@@ -122,6 +123,7 @@ class LiveSettings:
     wait_for_start: bool = False
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=BrokerSettings)
 

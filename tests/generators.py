@@ -27,10 +27,12 @@ def readouts(seed: int = 0) -> Readouts:
         "bass pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.bass.patterns})),
         "chord pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.chords.patterns})),
         "drum pattern": tuple(f"{genre} {number}" for genre in GENRES for number in range(2))}
-    weights = {name: rng.standard_normal((DIM, len(known))).astype(np.float32) for name, known in classes.items()}
+    weights = {name: rng.standard_normal((2 * DIM, len(known))).astype(np.float32) for name, known in classes.items()}
     biases = {name: np.full(len(known), {"log2_bpm": 6.8, "lead_notes": 5.0}.get(name, 0.1), np.float32)
               for name, known in classes.items()}
-    return Readouts(SPACE, classes, np.zeros(DIM, np.float32), np.ones(DIM, np.float32), weights, biases)
+    features = np.hstack([np.eye(DIM), -np.eye(DIM)]).astype(np.float32)
+    return Readouts(SPACE, classes, np.zeros(DIM, np.float32), np.ones(DIM, np.float32), features,
+                    np.zeros(2 * DIM, np.float32), weights, biases)
 
 
 def condition(number: int, seed: int | None = None, clip_id: str = "") -> Condition:
@@ -73,3 +75,16 @@ def fake_endpoint() -> str:
         assert pipe is not None
         _endpoints.extend(pipe.readline().strip() for _ in range(n))
     return _endpoints.pop()
+
+
+def write_untrained(folder: Path) -> Path:
+    """A generator's folder in the space of `builders`, with random weights."""
+    import torch
+
+    from offline_training.generator.export import write_generator
+    from offline_training.generator.network import Network, NetworkSize
+
+    torch.manual_seed(0)
+    network = Network(DIM, NetworkSize(1, 2, 8, 64), torch.zeros(DIM), torch.ones(DIM))
+    write_generator(folder, readouts(), network, {"made_by": "a test"})
+    return folder

@@ -42,7 +42,7 @@ def bank(folder: Path) -> Bank:
 
 
 def token_model(folder: Path) -> ScoreGenerator:
-    return ScoreGenerator(TokenComposer(untrained_model(), seed=3), RATE_HZ)
+    return ScoreGenerator(TokenComposer(untrained_model(), readouts(), seed=3), RATE_HZ)
 
 
 def worker(folder: Path) -> WorkerGenerator:

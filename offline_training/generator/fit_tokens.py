@@ -12,7 +12,7 @@ from offline_training.errors import FitError
 from offline_training.generator.network import Network, NetworkSize
 from offline_training.generator.pieces import PieceSet
 from offline_training.progress import Progress
-from realtime.generators.tokens import ScoreText
+from realtime.generators.tokens import HEADER, VOCABULARY, ScoreText
 from realtime.music.synth_parts import STEPS_PER_BAR
 
 N_TOKENS = 256
@@ -47,7 +47,7 @@ class TokenTraining:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Texts and conditions, with the loss of what follows a condition's change within one bar not counted less.
+    """Texts and conditions.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def train_tokens(pieces: PieceSet, training: TokenTraining, progress: Progress |
     for number, batch in zip(range(training.n_steps), batches(pieces, scale, training.seed), strict=False):
         tokens = torch.from_numpy(batch.tokens)
         scores = network(tokens[:, :-1], torch.from_numpy(batch.conditions))
-        loss = functional.cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten())
+        loss = functional.cross_entropy(scores.flatten(0, 1), _written(tokens[:, 1:]).flatten())
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -86,6 +86,12 @@ def train_tokens(pieces: PieceSet, training: TokenTraining, progress: Progress |
         if progress is not None:
             progress("training the token model", number + 1, training.n_steps)
     return network.eval(), float(np.mean(losses[-max(1, training.n_steps // 10):]))
+
+
+def _written(tokens: torch.Tensor) -> torch.Tensor:
+    """What the model has to write itself: headers are said to it, and count nothing."""
+    first, last = VOCABULARY.tokens(HEADER[0]).start, VOCABULARY.tokens(HEADER[-1]).stop
+    return torch.where((tokens >= first) & (tokens < last), -100, tokens)
 
 
 def batches(pieces: PieceSet, scale: NDArray[np.float32], seed: int) -> Iterator[Batch]:

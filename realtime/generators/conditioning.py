@@ -1,5 +1,7 @@
 """From a decoded embedding to a condition: drawn to where music is, and named after the clip it is nearest to."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,10 +39,11 @@ def snap(embedding: NDArray[np.float32], catalogue: Catalogue, sharpness: float)
     return snapped
 
 
-class Conditioner:
-    """Makes the conditions of a session, in order. Pure: the same embeddings give the same conditions.
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """How a session makes its conditions.
 
-    Parameters
+    Attributes
     ----------
     catalogue : Catalogue
         The session's corpus.
@@ -48,8 +51,15 @@ class Conditioner:
         Of `snap`; 0 passes embeddings on as they are.
     """
 
-    def __init__(self, catalogue: Catalogue, sharpness: float) -> None:
-        self._catalogue, self._sharpness = catalogue, sharpness
+    catalogue: Catalogue
+    sharpness: float
+
+
+class Conditioner:
+    """Makes the conditions of a session, in order. Pure: the same embeddings give the same conditions."""
+
+    def __init__(self, conditioning: Conditioning) -> None:
+        self._catalogue, self._sharpness = conditioning.catalogue, conditioning.sharpness
         self._last: Condition | None = None
 
     def condition(self, volume_index: int, embedding: NDArray[np.float32], clip_id: str) -> Condition | None:

@@ -55,7 +55,8 @@ def make_generator(settings: GeneratorSettings, corpus: Path) -> Made:
         generator = ScoreGenerator(_director(settings, folder, corpus), RATE_HZ)
     elif settings.kind == "model":
         about["files"] = read_spec(folder).get("sha256", {})
-        generator = ScoreGenerator(TokenComposer(read_token_model(folder), settings.seed), RATE_HZ)
+        generator = ScoreGenerator(TokenComposer(
+            read_token_model(folder), Readouts.load(folder / "readouts.npz"), settings.seed), RATE_HZ)
     elif settings.kind == "bank":
         generator = make_bank(folder)
     elif settings.kind == "worker":
@@ -65,6 +66,12 @@ def make_generator(settings: GeneratorSettings, corpus: Path) -> Made:
         raise GeneratorError(f"kind {settings.kind!r} generates nothing; wanted director, model, bank or worker")
     check_same_space(generator.space, corpus)
     return Made(generator, {**about, "space": vars(generator.space)})
+
+
+def check_generator(settings: GeneratorSettings, corpus: Path) -> None:
+    """Raise what `make_generator` would; a worker is not looked for, the corpus stands in for it until it is there."""
+    if settings.kind not in ("retrieval", "worker"):
+        make_generator(settings, corpus)
 
 
 def make_bank(folder: Path) -> Bank:

@@ -1,31 +1,31 @@
 """The token model as a composer: it writes what begins at each sixteenth, the condition beside every token."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from realtime.generators.performer import Moment
+from realtime.generators.readouts import Readouts, Traits
 from realtime.generators.state import Memory, pack_random, unpack_random
 from realtime.generators.token_model import TokenModel
 from realtime.generators.tokens import (
-    HEADER,
     PARTS,
     VOCABULARY,
     Grammar,
     Header,
     drum,
+    header_tokens,
     length_of,
     pitch_of,
     read_header,
 )
 from realtime.messages import Condition, EmbeddingSpace
 from realtime.music.synth_parts import STEPS_PER_BAR, Note, swung
+from realtime.music.synth_styles import STYLES
 
 TEMPERATURE = 0.9
-HEADER_TEMPERATURE = 0.4  # tempo and voices are what a listener knows a piece by
-STAYS_WITHIN = 0.7  # nats: half as likely
 LIKELIEST = 16  # of which one is drawn
 _MOST_TOKENS = 40  # of one sixteenth; no procedural piece has half as many
 _PANS = {"bass": (0.0,), "chords": (-0.4,), "lead": (0.1,), "pad": (-0.5, 0.0, 0.5)}
@@ -36,26 +36,28 @@ _LOUDEST = {"bass": 1.0, "chords": 1.0, "lead": 0.9, "pad": 0.32}
 class TokenComposer:
     """Draws the next sixteenth from the token model; implements `Composer`.
 
-    A new condition is answered at once: the bar's header is drawn anew before the next sixteenth, and
-    the bar goes on from there.
+    Tempo and voices, what a bar's header says, are read out of the embedding; the model writes the notes.
+    A new condition is answered at once: a header comes before the next sixteenth, and the bar goes on.
 
     Parameters
     ----------
     model : TokenModel
         The network; this composer's own, its cache is part of the memory.
+    readouts : Readouts
+        From embeddings of the same space to traits.
     seed : int
         Of all draws.
     """
 
-    def __init__(self, model: TokenModel, seed: int) -> None:
-        self._model = model
+    def __init__(self, model: TokenModel, readouts: Readouts, seed: int) -> None:
+        self._model, self._readouts = model, readouts
         self._seed = seed
         self._rng = np.random.default_rng([seed, 2])
         self._key = int(self._rng.integers(12))
         self._embedding = np.zeros(model.space.dim, np.float32)
         self._grammar = Grammar()
+        self._traits: Traits | None = None
         self._header: Header | None = None
-        self._header_tokens: list[int] = []
         self._logits = np.zeros(VOCABULARY.size, np.float32)
         self._next = -1
         self._step = 0
@@ -84,16 +86,15 @@ class TokenComposer:
 
     def condition(self, condition: Condition) -> None:
         """Write like this from the next moment on."""
-        if self._header is None or not np.array_equal(condition.embedding, self._embedding):
+        if self._traits is None or not np.array_equal(condition.embedding, self._embedding):
             self._embedding, self._changed = condition.embedding, True
+            self._traits = self._readouts.read(condition.embedding, self._traits)
 
     def moment(self) -> Moment:
         """The next sixteenth."""
         before = self._header
-        if self._changed or self._step == 0:
-            self._write_header()
-        header = self._header
-        assert header is not None
+        assert self._traits is not None  # the first condition came before
+        header = self._write_header(self._traits) if self._changed or self._step == 0 or not before else before
         tokens = self._write_step()
         late = swung(self._step, header.swing) - self._step
         damped = self._changed and before is not None and before.voices != header.voices
@@ -106,7 +107,8 @@ class TokenComposer:
     def memory(self) -> Memory:
         """All that it will write depends on."""
         return {"random": pack_random(self._rng), "key": self._key, "embedding": self._embedding,
-                "grammar": asdict(self._grammar), "header": list(self._header_tokens), "logits": self._logits,
+                "grammar": asdict(self._grammar), "traits": self._traits and asdict(self._traits),
+                "header": self._header and asdict(self._header), "logits": self._logits,
                 "next": self._next, "step": self._step, "lengths": dict(self._lengths), "changed": self._changed,
                 "model": self._model.memory()}
 
@@ -115,25 +117,20 @@ class TokenComposer:
         self._rng = unpack_random(memory["random"])
         self._key, self._embedding, self._logits = memory["key"], memory["embedding"], memory["logits"]
         self._grammar = msgspec.convert(memory["grammar"], Grammar)
-        self._header_tokens = memory["header"]
-        self._header = read_header(self._header_tokens) if self._header_tokens else None
+        self._traits = memory["traits"] and Traits(**memory["traits"])
+        self._header = memory["header"] and Header(**memory["header"])
         self._next, self._step = memory["next"], memory["step"]
         self._lengths, self._changed = memory["lengths"], memory["changed"]
         self._model.remember(memory["model"])
 
-    def _write_header(self) -> None:
-        """Say the bar's header again; under a new condition, what it makes clearly likelier is said instead."""
-        before = self._header_tokens
-        self._feed(VOCABULARY.token("bar"))
-        self._header_tokens = []
-        for place in range(len(HEADER)):
-            mask = self._grammar.allowed()
-            token = before[place] if before and (not self._changed or self._stays(before[place], mask)) else (
-                self._draw(mask, HEADER_TEMPERATURE))
-            self._header_tokens.append(token)
+    def _write_header(self, traits: Traits) -> Header:
+        pads = STYLES[traits.styles["chords"]].pad
+        tokens = header_tokens(traits, pads[0] if pads else "")
+        for token in tokens:
             self._feed(token)
-        self._header = read_header(self._header_tokens)
         self._next = self._draw(self._later(self._step))
+        self._header = replace(read_header(tokens[1:]), tempo=traits.bpm)  # tokens know tempo in steps of 4 %
+        return self._header
 
     def _write_step(self) -> list[int]:
         """Tokens of what begins now; what comes after them is drawn, but not yet written."""
@@ -166,14 +163,10 @@ class TokenComposer:
         self._logits = self._model.step(token, self._embedding)
         self._grammar = self._grammar.read(token)
 
-    def _stays(self, token: int, mask: NDArray[np.bool_]) -> bool:
-        """Whether what was said before is nearly as likely as the best: music that plays is not changed lightly."""
-        return bool(self._logits[token] > self._logits[mask].max() - STAYS_WITHIN)
-
-    def _draw(self, mask: NDArray[np.bool_], temperature: float = TEMPERATURE) -> int:
+    def _draw(self, mask: NDArray[np.bool_]) -> int:
         """One of the likeliest allowed tokens, by its probability; in double precision, in a fixed order."""
         allowed = np.flatnonzero(mask)
-        scores = self._logits[allowed].astype(np.float64) / temperature
+        scores = self._logits[allowed].astype(np.float64) / TEMPERATURE
         order = np.argsort(-scores, kind="stable")[:LIKELIEST]
         weights = np.exp(scores[order] - scores[order[0]])
         place = int(np.searchsorted(np.cumsum(weights), self._rng.random() * weights.sum(), side="right"))

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.generators.readouts import Traits, traits_of
 from realtime.music.synth_parts import STEPS_PER_BAR, Band, Hit, Note
 from realtime.music.synth_score import Score
-from realtime.music.synth_styles import STYLES
+from realtime.music.synth_styles import SCALES, STYLES
 from realtime.music.synth_voices import VOICES
 
 KITS = ("", "acoustic", "machine", "brushes", "heavy")
@@ -103,7 +104,7 @@ class ScoreText:
     def __init__(self, score: Score) -> None:
         self.n_bars = score.n_bars
         self._band = score.band
-        self._header = header_tokens(score)
+        self._header = header_tokens(traits_of(score.band), score.band.pad)
         self._shift = transposition(score.band.plan.key)
         self._notes: dict[int, list[Note]] = {}
         self._hits: dict[int, list[Hit]] = {}
@@ -129,15 +130,15 @@ def transposition(key: int) -> int:
     return (key + 5) % 12 - 5
 
 
-def header_tokens(score: Score) -> list[int]:
-    """BAR and the header of every bar of a score."""
-    band, plan = score.band, score.band.plan
-    drums = plan.style["drums"].drums
+def header_tokens(traits: Traits, pad: str) -> list[int]:
+    """BAR and the header of every bar of a piece with these traits; `pad` is "" where nothing holds the chords."""
+    style = {part: STYLES[genre] for part, genre in traits.styles.items()}
+    drums = style["drums"].drums
     values: dict[str, object] = {
-        "swing": plan.swing, "reverb": score.reverb, "level": drums.level,
-        "kit": drums.kit if band.drums else "", "touch": plan.touch, "bass": band.bass.voice,
-        "chords": band.chords.voice, "lead": band.tune.voice, "pad": band.pad}
-    tempo = int(np.abs(np.log(np.array(_TEMPOS) / plan.bpm)).argmin())
+        "swing": style["tempo"].swing, "reverb": style["chords"].reverb, "level": drums.level,
+        "kit": drums.kit if drums.patterns else "", "touch": max(_TOUCHES) if 4 in SCALES[traits.scale] else
+        min(_TOUCHES), **traits.voices, "pad": pad}
+    tempo = int(np.abs(np.log(np.array(_TEMPOS) / traits.bpm)).argmin())
     rest = [VOCABULARY.token(name, _CHOICES[name].index(values[name])) for name in HEADER[1:]]
     return [VOCABULARY.token("bar"), VOCABULARY.token("tempo", tempo), *rest]
 

@@ -57,7 +57,7 @@ class WorkerGenerator:
         self._waited = KNOCK_EVERY
         self._asked: Condition | None = None
         self._current: Condition | None = None
-        self._told = -1
+        self._told: Condition | None = None
         self._tail = np.zeros((0, 2), np.float32)
         self._source = ""
         self._meet()
@@ -110,9 +110,11 @@ class WorkerGenerator:
         """
         own = b"" if self._reason else self._insist(State(self._next()))
         return pack_state(self._kind, {
-            "bank": self._bank.state(), "worker": own, "reason": self._reason, "told": self._told,
-            "asked": None if self._asked is None else vars(self._asked), "tail": self._tail, "source": self._source,
-            "current": None if self._current is None else vars(self._current)})
+            "bank": self._bank.state(), "worker": own, "reason": self._reason,
+            "told": self._told is not None and self._told is self._current,
+            "asked": None if self._asked is None else vars(self._asked),
+            "current": None if self._current is None else vars(self._current),
+            "tail": self._tail, "source": self._source})
 
     def restore(self, state: bytes) -> None:
         """Go on exactly where `state` was taken; GeneratorError for foreign bytes, or a worker that does not."""
@@ -120,9 +122,10 @@ class WorkerGenerator:
         if not memory["reason"]:
             self._insist(Restore(self._next()), memory["worker"])
         self._bank.restore(memory["bank"])
-        self._reason, self._told = memory["reason"], memory["told"]
+        self._reason = memory["reason"]
         self._asked = memory["asked"] and Condition(**memory["asked"])
         self._current = memory["current"] and Condition(**memory["current"])
+        self._told = self._current if memory["told"] else None
         self._tail, self._source = memory["tail"], memory["source"]
 
     def close(self) -> None:
@@ -156,19 +159,19 @@ class WorkerGenerator:
         if not SHORTEST_CHUNK_S <= seconds <= LONGEST_CHUNK_S:
             return (f"worker {answer.name!r} makes chunks of {seconds:g} s, wanted {SHORTEST_CHUNK_S} to "
                     f"{LONGEST_CHUNK_S}")
-        self._chunk_frames, self._told = answer.chunk_frames, -1
+        self._chunk_frames, self._told = answer.chunk_frames, None
         return ""
 
     def _make(self, condition: Condition) -> NDArray[np.float32] | None:
         """The worker's next chunk; None, and a reason, when there is none in time."""
-        number, new = self._next(), condition.number != self._told
+        number, new = self._next(), self._told is not condition
         payload = condition.embedding.astype("<f4").tobytes() if new else b""
         try:
             frames = self._ask_for(Make(number, condition.number if new else -1), payload)
         except (GeneratorError, ValueError) as exc:
             self._reason, self._waited = str(exc), 0
             return None
-        self._told = condition.number
+        self._told = condition
         return frames
 
     def _ask_for(self, request: Make, payload: bytes) -> NDArray[np.float32]:

@@ -50,6 +50,11 @@ class LastingPlayer:
         """Whether the recording is the file that was asked for, and not a neighbour."""
         return self._player.started.played_wav == str(self._settings.played_wav)
 
+    @property
+    def door(self) -> str:
+        """The present player's own socket; "" when it has none."""
+        return self._player.started.door
+
     def play(self, cue: Cue) -> None:
         """Change to the cue's clip at the next beat, or fade out for ""."""
         self._cue = cue

@@ -13,7 +13,8 @@ from realtime.bundle import Bundle
 from realtime.decoding.evidence import Schedule, TrialEvidence
 from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import EventsError, VolumeError
-from realtime.messages import Cue
+from realtime.generators.conditioning import Conditioner, Conditioning
+from realtime.messages import Condition, Cue
 from realtime.music.index import direction
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
 from realtime.ports import Decoder, MusicIndex
@@ -30,7 +31,10 @@ MAX_UNANNOUNCED = 1000
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What the core is made of; see `realtime.app` for who makes it."""
+    """What the core is made of; see `realtime.app` for who makes it.
+
+    With `conditioning` decisions also condition a generator.
+    """
 
     bundle: Bundle
     decoder: Decoder
@@ -39,6 +43,7 @@ class Parts:
     events_name: str = ""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     wait_for_start: bool = False
+    conditioning: Conditioning | None = None
 
     def schedule(self) -> Schedule:
         """When the trials of the events begin; marks add to it at run time."""
@@ -57,6 +62,7 @@ class LiveCore:
         self._barred = set(parts.selection.excluded)
         self._selection = SelectionState()
         self._before = ""  # what played before the present clip was chosen
+        self._conditioner = Conditioner(parts.conditioning) if parts.conditioning else None
         self._waiting = parts.wait_for_start
         self._paused = False
         self._ordering = Ordering(header)
@@ -157,7 +163,18 @@ class LiveCore:
         cue = None
         if self._selection.playing != before.playing:
             self._before, cue = before.playing, self._cue(percept.volume_index)
-        return Step(percept, belief, decision, cue, self._step_document(percept, belief, decision))
+        condition = self._condition(percept, decision)
+        document = self._step_document(percept, belief, decision)
+        if condition is not None:
+            document["condition"] = {"number": condition.number, "clip_id": condition.clip_id,
+                                     "embedding": encode_vector(condition.embedding)}
+        return Step(percept, belief, decision, cue, document, condition)
+
+    def _condition(self, percept: Percept, decision: Decision) -> Condition | None:
+        """What generated music shall sound like; None where nothing is decided, or nothing new."""
+        if self._conditioner is None or decision.kind == "hold" or percept.evidence is None or not self.playing:
+            return None
+        return self._conditioner.condition(percept.volume_index, percept.evidence.embedding, self.playing)
 
     def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
         if self._waiting or self._paused:

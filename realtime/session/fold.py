@@ -6,7 +6,7 @@ from typing import Any
 
 from realtime.bundle import check_fits
 from realtime.errors import RealtimeError
-from realtime.messages import Cue
+from realtime.messages import Condition, Cue
 from realtime.session.attempts import Attempt
 from realtime.session.core import LiveCore, Parts
 from realtime.session.entries import EventEntry, read_entry
@@ -48,10 +48,13 @@ class Outcome:
         One per volume index.
     cue : Cue or None
         The last one, for the player.
+    condition : Condition or None
+        The last one, for the generator.
     """
 
     steps: tuple[Step, ...]
     cue: Cue | None
+    condition: Condition | None = None
 
 
 class SessionFold:
@@ -116,14 +119,15 @@ class SessionFold:
 
     def decide(self, perceived: Perceived) -> Outcome:
         """Decide for every volume index of one record, and document it."""
-        cue, steps = perceived.cue, []
+        cue, condition, steps = perceived.cue, None, []
         for percept in perceived.percepts:
             assert self.core is not None  # a percept exists, so a header came
             step = self.core.decide(percept)
             self._write(step.document)
             cue = self._document_cue(step.cue) or cue
+            condition = step.condition or condition
             steps.append(step)
-        return Outcome(tuple(steps), cue)
+        return Outcome(tuple(steps), cue, condition)
 
     def check(self, header: RunHeader) -> None:
         """Refuse a run before anything of it is acknowledged.

@@ -67,6 +67,16 @@ class SessionFolder:
         return self.path / "events.tsv"
 
     @property
+    def generator(self) -> Path:
+        """Copy of the generator's files; missing without one."""
+        return self.path / "generator"
+
+    @property
+    def diary(self) -> Path:
+        """What the generator was asked for, before which chunk."""
+        return self.path / "generated.jsonl"
+
+    @property
     def played(self) -> Path:
         """The samples that were played."""
         return self.path / "played.wav"

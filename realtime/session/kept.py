@@ -15,6 +15,7 @@ from realtime.bundle import read_bundle
 from realtime.config import LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import SessionError
+from realtime.generators.conditioning import Conditioning
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.session.core import Parts
@@ -35,6 +36,8 @@ def keep_copies(folder: SessionFolder, settings: LiveSettings) -> None:
         shutil.copy(settings.catalogue / name, folder.catalogue / name)
     if settings.events is not None:
         shutil.copy(settings.events, folder.events)
+    if settings.generator.kind in ("director", "model") and settings.generator.folder is not None:
+        shutil.copytree(settings.generator.folder, folder.generator, dirs_exist_ok=True)
     write_json(folder.settings, {"format": RECORD_FORMAT, **_choices(settings), "catalogue": str(settings.catalogue),
                                  "bundle": str(settings.bundle), "events": str(settings.events or "")})
 
@@ -50,7 +53,7 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
     if not folder.settings.exists():
         return
     kept, given = _read_settings(folder), json.loads(json.dumps(_choices(settings)))
-    differing = [name for name, value in given.items() if kept.get(name) != value]
+    differing = [name for name in (*given, *({"generator"} - {*given})) if kept.get(name) != given.get(name)]
     if read_bundle(folder.bundle).sha256 != read_bundle(settings.bundle).sha256:
         differing.append(f"bundle ({settings.bundle}, begun with {kept['bundle']})")
     if any(_bytes(folder.catalogue / name) != _bytes(settings.catalogue / name) for name in _CATALOGUE_FILES):
@@ -64,7 +67,10 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
 
 def _choices(settings: LiveSettings) -> dict[str, Any]:
     """The settings that decisions depend on."""
-    return {"selection": asdict(settings.selection), "wait_for_start": settings.wait_for_start}
+    choices: dict[str, Any] = {"selection": asdict(settings.selection), "wait_for_start": settings.wait_for_start}
+    if settings.generator.kind != "retrieval":
+        choices["generator"] = {**asdict(settings.generator), "folder": str(settings.generator.folder or "")}
+    return choices
 
 
 def _bytes(path: Path) -> bytes:
@@ -95,8 +101,10 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
     bundle = read_bundle(folder.bundle)
     kept["selection"]["excluded"] = tuple(kept["selection"]["excluded"])
     events: tuple[Event, ...] = read_events(folder.events) if folder.events.exists() else ()
-    return Parts(bundle, OnnxDecoder(bundle), catalogue or read_catalogue(folder.catalogue, check_audio=False), events,
-                 kept["events"], SelectionSettings(**kept["selection"]), kept.get("wait_for_start", False))
+    music = catalogue or read_catalogue(folder.catalogue, check_audio=False)
+    generator = kept.get("generator")
+    return Parts(bundle, OnnxDecoder(bundle), music, events, kept["events"], SelectionSettings(**kept["selection"]),
+                 kept.get("wait_for_start", False), generator and Conditioning(music, generator["snap"]))
 
 
 def about_session(parts: Parts) -> Document:

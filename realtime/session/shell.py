@@ -89,7 +89,8 @@ class LiveSession:
     async def run(self) -> None:
         """Until the run ends, or the operator stops it."""
         tasks = (("volumes", self._volumes()), ("commands", self._commands()), ("link", self._link()),
-                 ("player", self.wires.sounding.events(self._unplayable)))
+                 ("player", self.wires.sounding.events(self._unplayable)),
+                 ("generator", self.wires.sounding.generated()))
         running: list[asyncio.Task[Any]] = [asyncio.create_task(work, name=f"session.{name}") for name, work in tasks]
         ended: asyncio.Task[Any] = asyncio.create_task(self._ended.wait(), name="session.ended")
         try:
@@ -214,7 +215,7 @@ class LiveSession:
             perceived = self.fold.perceive(record)
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
-            self.wires.sounding.act(outcome.cue, len(self.fold.attempts))
+            self.wires.sounding.act(outcome.cue, outcome.condition, len(self.fold.attempts))
         if perceived.volume is not None or begins or isinstance(received.message, RunEnd):
             self._stale, self._last_volume_s = False, self._now_s()
         if outcome.steps or begins:
@@ -252,7 +253,7 @@ class LiveSession:
             return
         journaled_s = self._now_s()
         outcome = self.fold.feed(record)
-        self.wires.sounding.act(outcome.cue, len(self.fold.attempts))
+        self.wires.sounding.act(outcome.cue, outcome.condition, len(self.fold.attempts))
         now_s = self._now_s()
         self.wires.telling.steps(self.fold, outcome, Stamps(journaled_s, now_s, now_s))
 

@@ -1,13 +1,16 @@
-"""The session's side of the player: cues and levels to it, what it says back into the timing file and the alarms."""
+"""The session's side of the sound: cues and levels to the player, conditions to what generates; what they say back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
 from realtime.errors import PlaybackError
-from realtime.messages import Cue
+from realtime.generators.client import GeneratorClient
+from realtime.generators.host_protocol import STREAM, Broken, Feeding, StandIn
+from realtime.messages import Condition, Cue
 from realtime.playback import protocol
 from realtime.playback.lasting import LastingPlayer
 from realtime.session.telling import Telling
@@ -24,7 +27,10 @@ class _Asked:
 
 @dataclass
 class Sounding:
-    """Cues out, sound events in.
+    """Cues and conditions out, sound events in.
+
+    With a generator every cue for a clip asks for the generated stream, the clip being what the player
+    falls back to; without one, or while it feeds nobody, the clip itself is played.
 
     Attributes
     ----------
@@ -32,22 +38,60 @@ class Sounding:
         Plays.
     telling : Telling
         Hears of it.
+    generator : GeneratorClient or None
+        Feeds the player's stream.
     """
 
     player: LastingPlayer
     telling: Telling
+    generator: GeneratorClient | None = None
     _asked: dict[int, _Asked] = field(default_factory=dict)
+    _conditions: dict[int, _Asked] = field(default_factory=dict)
+    _cue: Cue | None = None
+    _feeding: bool = False
+    _streamed: set[int] = field(default_factory=set)
 
-    def act(self, cue: Cue | None, attempt: int) -> None:
-        """Play what was decided in this attempt."""
+    def act(self, cue: Cue | None, condition: Condition | None, attempt: int) -> None:
+        """Let what was decided in this attempt be heard; the condition first, so that a stream begins under it."""
+        if condition is not None and self.generator is not None:
+            self._conditions[condition.number] = _Asked(attempt, condition.clip_id, condition.volume_index)
+            self.generator.condition(condition)
         if cue is not None:
             self._asked[cue.number] = _Asked(attempt, cue.clip_id, cue.volume_index)
-            self.player.play(cue)
+            self._cue = cue
+            self._play()
 
-    def sound_again(self, cue: Cue, attempt: int) -> None:
+    def sound_again(self, cue: Cue | None, condition: Condition | None, attempt: int) -> None:
         """Go on with what played before this program was started again: no new decision, so no latency either."""
-        self._asked[cue.number] = _Asked(attempt, cue.clip_id, None)
-        self.player.play(cue)
+        self.act(cue, condition, attempt)
+        if cue is not None:
+            self._asked[cue.number] = _Asked(attempt, cue.clip_id, None)
+
+    def _play(self) -> None:
+        """Ask for the last cue's music, by the stream when there is one."""
+        if self._cue is None:
+            return
+        if self._feeding and self._cue.clip_id:
+            self._streamed.add(self._cue.number)
+            self.player.play_stream(self._cue, STREAM)
+        else:
+            self._streamed.discard(self._cue.number)
+            self.player.play(self._cue)
+
+    async def generated(self) -> None:
+        """Pass on what the generator says, for as long as the session lasts."""
+        if self.generator is not None:
+            async for news in self.generator.events():
+                match news:
+                    case Feeding():
+                        self._feeding = True
+                        self._play()
+                    case Broken():
+                        self._feeding = False
+                        self.telling.alarm(f"generator: {news.reason}")
+                    case StandIn():
+                        self.telling.alarm(f"generator: {news.reason or 'the worker plays again'}")
+        await asyncio.Event().wait()  # without a generator the clips play
 
     def command(self, name: str, value: float | None) -> None:
         """Do those of the operator's commands that are about sound."""
@@ -70,16 +114,40 @@ class Sounding:
                 case protocol.Started() if self.player.n_starts > 1:
                     where = event.played_wav or "no file"
                     self.telling.alarm(f"player: started again; sound goes on and is recorded in {where}")
+                    self._feed_another(event)
+                case protocol.Conditioned():
+                    self._conditioned(event)
+                case protocol.Stalled():
+                    instead = event.fallback_clip_id or "silence"
+                    self.telling.alarm(f"the generated music broke off; {instead} until it is back")
+                    self._play()
                 case protocol.Failed():
                     self.telling.alarm(f"player: {event.reason}")
                 case protocol.Rejected():
                     self.telling.alarm(f"player: {event.reason}")
-                    asked = self._asked.get(event.cue)
-                    if asked is not None and asked.clip_id:
-                        await unplayable(asked.clip_id)
+                    await self._rejected(event.cue, unplayable)
                 case protocol.Status():
                     self.telling.bus.publish("sound", msgspec.to_builtins(event))
         await asyncio.Event().wait()  # a player that is gone takes the sound, not the session
+
+    async def _rejected(self, cue: int, unplayable: Callable[[str], Awaitable[None]]) -> None:
+        asked = self._asked.get(cue)
+        if cue in self._streamed:  # says nothing against the clip: the stream's producer is gone
+            self._feeding = False
+            self._play()
+        elif asked is not None and asked.clip_id:
+            await unplayable(asked.clip_id)
+
+    def _feed_another(self, event: protocol.Started) -> None:
+        self._feeding = False
+        if self.generator is not None:
+            self.generator.feed(Path(event.door))
+
+    def _conditioned(self, event: protocol.Conditioned) -> None:
+        asked = self._conditions.get(event.condition)
+        self.telling.timing.append({
+            "attempt": asked and asked.attempt, "condition": event.condition, "volume": asked and asked.volume_index,
+            "sound_s": event.time_s, "position": event.position if self.player.records_as_asked else None})
 
     def _sounds(self, event: protocol.Sounding) -> None:
         asked = self._asked[event.cue]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realtime.decoding.posterior import Posterior
-from realtime.messages import Cue, Evidence
+from realtime.messages import Condition, Cue, Evidence
 from realtime.music.selection import Decision
 from realtime.preprocessing import PreprocessedVolume
 from realtime.session.record import Document
@@ -54,6 +54,8 @@ class Step:
         For the player, when something changes.
     document : dict
         The step as the record keeps it.
+    condition : Condition or None
+        For the generator, when there is one and something changes.
     """
 
     percept: Percept
@@ -61,6 +63,7 @@ class Step:
     decision: Decision
     cue: Cue | None
     document: Document
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True)
