@@ -37,6 +37,7 @@ COMMANDS = {
     "export": Command("offline_training.__main__", "make an untrained bundle from a run, to rehearse with"),
     "corpus": Command("offline_training.__main__", "build the music that can be played"),
     "embedder": Command("offline_training.__main__", "train an embedder of sound and words, or measure one"),
+    "generator": Command("offline_training.__main__", "train what generates music live"),
     "report": Command("offline_training.__main__", "a session as an HTML page"),
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }

@@ -25,7 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 corpus_app = typer.Typer(no_args_is_help=True, help="Build the music that can be played.")
 export_app = typer.Typer(no_args_is_help=True, help="Make bundles that were not trained.")
 embedder_app = typer.Typer(no_args_is_help=True, help="Train an embedder of sound and words, or measure one.")
+generator_app = typer.Typer(no_args_is_help=True, help="Train what generates music.")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(generator_app, name="generator")
 app.add_typer(embedder_app, name="embedder")
 app.add_typer(export_app, name="export")
 
@@ -322,6 +324,40 @@ def card(folder: Annotated[Path, typer.Argument(help="Embedder that `innerear em
     shown = page(embedder.spec.name, figures, f"innerear embedder card {folder}")
     Console().print(shown, soft_wrap=True, highlight=False, markup=False)
     write_figures(json_file, figures)
+
+
+@corpus_app.command()
+def examples(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+             seconds: Annotated[float, typer.Option(help="Shortest length of a piece.", min=1.0, max=600.0)] = 10.0,
+             seed: Annotated[int, typer.Option(help="Which pieces.", min=0)] = 3) -> None:
+    """Ten procedural pieces to listen to, one per genre, and a picture of their spectra."""
+    from offline_training.examples import write_examples  # noqa: PLC0415
+
+    with _one_sentence():
+        paths = write_examples(folder, seconds, seed)
+    Console().print(f"{len(paths) - 1} pieces in {folder}, their spectra in {paths[-1]}", soft_wrap=True,
+                    highlight=False)
+
+
+@generator_app.command("train")
+def train_generator(folder: Annotated[Path, typer.Argument(help="Folder for the generator.")],
+                    embedder: Annotated[str, typer.Option(help="Whose space conditions it: name, folder or .npz.")],
+                    pieces: Annotated[int, typer.Option(help="Procedural pieces to learn from.", min=10)] = 2000,
+                    steps: Annotated[int, typer.Option(help="Of training the token model.", min=1)] = 1000,
+                    json_file: JsonOption = None) -> None:
+    """Train the director's read-outs and the token model in the space of an embedder; minutes on two cores."""
+    from offline_training.embedders import open_embedder  # noqa: PLC0415
+    from offline_training.generator.fit_tokens import TokenTraining  # noqa: PLC0415
+    from offline_training.generator.train import GeneratorTraining  # noqa: PLC0415
+    from offline_training.generator.train import train_generator as fit  # noqa: PLC0415
+
+    with _one_sentence(), progress_bars(Console()) as progress:
+        training = GeneratorTraining(pieces, max(10, pieces // 10), tokens=TokenTraining(steps))
+        report = fit(folder, open_embedder(embedder), training, progress)
+    lead = report["read_outs_on_unseen_pieces"]["lead"]
+    Console().print(f"generator in {folder}: {report['nats_per_token']:.2f} nats per token, lead voice read right in "
+                    f"{100 * lead:.0f} % of unseen pieces", soft_wrap=True, highlight=False)
+    write_figures(json_file, report)
 
 
 @contextmanager

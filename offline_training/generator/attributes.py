@@ -32,6 +32,7 @@ class _Truth:
 
 def fit_readouts(pieces: PieceSet, seed: int = 0) -> Readouts:
     """Fit features and read-outs to the pieces, by gradient descent on one thread's few seconds."""
+    torch.set_num_threads(1)  # the layers are small: threads would only wait for each other
     torch.manual_seed(seed)
     truth, embeddings = _truth(pieces), pieces.embeddings
     mean, scale = embeddings.mean(axis=0), np.maximum(embeddings.std(axis=0), 1e-6)

@@ -78,6 +78,10 @@ class Diary:
     def end(self, n_chunks: int) -> None:
         """The life ended in order."""
         self._write({"doc": "end", "chunks": n_chunks})
+        self.close()
+
+    def close(self) -> None:
+        """Leave the file as it is; may be called twice."""
         self._file.close()
 
     def _write(self, line: dict[str, Any]) -> None:
