@@ -105,7 +105,7 @@ class StreamFeed:
         except OSError as exc:
             message = f"No player at {door} takes stream {stream!r}: {exc.strerror}. Start the player first."
             raise PlaybackError(message) from exc
-        self._reader = self._socket.makefile("rb")
+        self._reader = self._socket.makefile("rb", buffering=0)  # what a buffer held back, `select` would not see
         try:
             self._socket.sendall(encode_feed(Open(stream, rate_hz)))
             answer = self._next()
