@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from offline_training.embedders import open_embedder
 from offline_training.errors import FitError
 from offline_training.targets import LogMelEmbedder, logmel_statistics
 from realtime.errors import EmbedderError
@@ -45,9 +46,10 @@ def clap(folder):
     return ClapEmbedder.read(write_clap(folder))
 
 
-IMPLEMENTATIONS = {"logmel": lambda _: logmel(), "onnx": tiny, "onnx of samples": waveform, "clap": clap}
-OURS = ("logmel",)
-WITH_WORDS = ("clap", "onnx")
+IMPLEMENTATIONS = {"logmel": lambda _: logmel(), "onnx": tiny, "onnx of samples": waveform, "clap": clap,
+                   "synth-128": lambda _: open_embedder("synth-128"), "scorer-64": lambda _: open_embedder("scorer-64")}
+OURS = ("logmel", "scorer-64", "synth-128")
+WITH_WORDS = ("clap", "onnx", "scorer-64", "synth-128")
 
 
 @pytest.fixture(scope="module")
