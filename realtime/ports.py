@@ -28,7 +28,15 @@ class Embedder(Protocol):
         ...
 
     def embed(self, audio: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-        """Vector of shape (dim,) for mono audio of shape (n_samples,) in [-1, 1]."""
+        """Vector of shape (dim,), finite, for sound of shape (n_samples,) or (n_samples, n_channels) in [-1, 1].
+
+        Silence has a vector, too.
+
+        Raises
+        ------
+        EmbedderError
+            The sound is too short, of too low a rate, or holds NaN.
+        """
         ...
 
 
@@ -55,7 +63,13 @@ class TextEmbedder(Protocol):
         ...
 
     def embed_text(self, text: str) -> NDArray[np.float32]:
-        """Vector of shape (dim,), finite, for words such as "calm piano"."""
+        """Vector of shape (dim,), finite, for words such as "calm piano".
+
+        Raises
+        ------
+        EmbedderError
+            There is no text tower, or none of the words means anything to it.
+        """
         ...
 
 

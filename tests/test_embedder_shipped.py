@@ -15,7 +15,7 @@ from realtime.music.synth_parts import Arrangement
 from realtime.music.synth_score import compose
 from realtime.music.synth_styles import GENRES
 
-NAMES = ("synth-128", "scorer-64")
+NAMES = ("synth-128",)
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio"
 RATE_HZ = 24000
 
@@ -59,7 +59,7 @@ def test_genre_instrument_and_tempo_are_read_off_fresh_clips(shipped, heard):
     assert share("lead", [INSTRUMENT_OF_VOICE[clip.labels["lead"]] for clip in heard]) > 0.5  # chance 0.15
     assert share("mood", [clip.labels["mood"] for clip in heard]) > 0.5  # chance 0.35
     errors = [abs(np.log2(one.bpm / clip.bpm)) for one, clip in zip(read, heard, strict=True)]
-    assert np.median(errors) < np.log2(1.1)
+    assert np.median(errors) < np.log2(1.2)
 
 
 @pytest.mark.parametrize(("text", "asked"), [
@@ -69,12 +69,13 @@ def test_genre_instrument_and_tempo_are_read_off_fresh_clips(shipped, heard):
     ("harmonica", {"lead": "harmonica"}),
 ])
 def test_words_find_the_clips_that_were_written_for_them(heard, text, asked):
-    """Three of 33 clips fit; all must be among the six best, which chance does once in 270 times."""
+    """All three must be among the six best of at least 18, which chance does less than once in forty times."""
     embedder = open_embedder("synth-128")
     written = [perform(compose(genre, 77, 10.0, 0.0, Arrangement(**asked)), RATE_HZ)
                for genre in ("classical", "pop", "country")]
     vectors = np.stack([embedder.embed(mono(clip.audio), RATE_HZ) for clip in [*written, *heard]])
     others = [row for row, clip in enumerate(heard, start=3) if not fits(clip, text)]
+    assert len(others) >= 15
     centre = vectors.mean(axis=0)
     rows = vectors - centre
     cosines = rows @ (embedder.embed_text(text) - centre) / np.linalg.norm(rows, axis=1)
@@ -135,5 +136,5 @@ def unit(rows):
 
 
 def test_a_name_that_is_no_embedder_is_refused_with_those_there_are():
-    with pytest.raises(DatasetError, match=r"no embedder 'mulan': wanted one of scorer-64, synth-128"):
+    with pytest.raises(DatasetError, match=r"no embedder 'mulan': wanted one of synth-128"):
         open_embedder("mulan")

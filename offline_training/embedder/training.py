@@ -23,15 +23,15 @@ class _Weights:
     """Of the three objectives."""
 
     words: float = 1.0
-    hearings: float = 0.5
+    hearings: float = 1.0
     probes: float = 1.0
 
 
 def train_towers(pieces: Pieces, settings: EmbedderSettings, progress: Progress | None = None) -> TwoTowers:
     """Train on the pieces; same settings and pieces, same towers on one machine up to rounding.
 
-    Every step draws a length between 4 s and the window, hears each piece at a random place through a
-    random equaliser, half of them a second time, and says one true thing about each.
+    Every step draws a length between 4 s and the window, hears each piece twice at different places
+    through different equalisers, and says one true thing about each piece.
     """
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng([settings.seed, 99])
@@ -61,9 +61,7 @@ def _batches(n: int, n_steps: int, size: int, rng: np.random.Generator) -> list[
 def _loss(towers: TwoTowers, pieces: Pieces, rows: NDArray[np.int64], words: WordTable, settings: EmbedderSettings,
           rng: np.random.Generator) -> Tensor:
     n_frames = settings.front_end.n_frames(float(rng.uniform(_SHORTEST_HEARING_S, settings.window_s)))
-    first = towers.audio(_hear(pieces.levels[rows], n_frames, settings, rng))
-    n_again = len(rows) // 2  # a second hearing costs as much as the first and teaches less
-    second = towers.audio(_hear(pieces.levels[rows[:n_again]], n_frames, settings, rng))
+    first, second = (towers.audio(_hear(pieces.levels[rows], n_frames, settings, rng)) for _ in range(2))
     claims = draw_claims(pieces.truths, rows, rng)
     said = towers.text(torch.from_numpy(words.tokens([claims.text(row, rng) for row in range(len(rows))])))
     truths = _take(pieces.truths, rows)
@@ -71,7 +69,7 @@ def _loss(towers: TwoTowers, pieces: Pieces, rows: NDArray[np.int64], words: Wor
     sharp = towers.log_sharpness.clamp(max=4.0).exp()
     weights = _Weights()
     return (weights.words * agreement(sharp[0] * said @ first.T, holds)
-            + weights.hearings * same_piece(sharp[1] * first[:n_again] @ second.T)
+            + weights.hearings * same_piece(sharp[1] * first @ second.T)
             + weights.probes * readable(
                 towers.probes(first), torch.from_numpy(truths.shares), torch.from_numpy(truths.lead),
                 torch.from_numpy(truths.mood), torch.from_numpy(truths.instruments.astype(np.float32)),

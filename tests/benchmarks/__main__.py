@@ -61,7 +61,7 @@ def bridge(json_file: JsonOption = None) -> None:
 @app.command()
 def music(json_file: JsonOption = None,
           dataset: Annotated[Path | None, typer.Option(help="A demo's dataset; else one is made.")] = None) -> None:
-    """The bars of the music: search, flicker, recordings, playback."""
+    """The bars of the music: search, embedder, flicker, recordings, playback."""
     from tests.benchmarks.music import measure, show
 
     report = measure(dataset, lambda text: typer.echo(f"{text} ...", err=True))

@@ -23,6 +23,7 @@ from rich.table import Table
 from offline_training.corpus import index_corpus, read_corpus
 from offline_training.corpus_composed import CorpusSettings, build_corpus
 from offline_training.demo import DemoSettings
+from offline_training.embedders import open_embedder
 from offline_training.runs import read_dataset
 from offline_training.simulation.dataset import simulate_session
 from offline_training.targets import LogMelEmbedder
@@ -34,6 +35,7 @@ from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Embedder
 from tests.benchmarks import music_playback
+from tests.benchmarks.music_embedder import embedder_hop
 from tests.benchmarks.music_flicker import Flicker, Residuals, flicker
 
 Figures = dict[str, dict[str, Any]]
@@ -133,6 +135,8 @@ def measure(dataset: Path | None, tick: Callable[[str], None]) -> dict[str, Any]
     load_before = os.getloadavg()[0]
     tick("searching")
     figures = exact_search()
+    tick("embedding hop by hop")
+    figures |= embedder_hop()
     with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
         if dataset is None:
             tick("simulating a session")
@@ -141,7 +145,7 @@ def measure(dataset: Path | None, tick: Callable[[str], None]) -> dict[str, Any]
         read_corpus(dataset / "stimuli")
         if RECORDINGS.is_dir():
             tick("listening to recordings")
-            figures |= same_recording(LogMelEmbedder.load(dataset / "stimuli" / "embedder.npz"))
+            figures |= same_recording(open_embedder("synth-128"))
         tick("training, and following a decoder")
         figures |= flicker_bars(dataset)
     tick("playing for ten minutes, stopping a thousand times, fuzzing ten million blocks: about half an hour")
