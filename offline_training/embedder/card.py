@@ -155,8 +155,8 @@ def page(name: str, figures: Figures, command: str) -> str:
     """The figures as Markdown, for people."""
     lines = [f"# {name}", "", f"Made by `{command}`. Settings, figures and checksums: `report.json`.", "",
              "Every figure is a share of right answers; in brackets the 95th percentile with shuffled truth.",
-             "A genre has three held-out instruments at most: there, neighbours of the genre often share the instrument,",
-             "whoever is asked, and only what is read off shows whether the two were learnt apart.", ""]
+             "A genre has three held-out instruments at most: there, neighbours of the genre often share the",
+             "instrument, whoever is asked; only what is read off shows whether the two were learnt apart.", ""]
     for kind in TEST_KINDS:
         lines += [f"## {kind} ({figures[kind]['n_pieces']} pieces)", "", *_tables(figures[kind]), ""]
     return "\n".join(lines)
