@@ -50,7 +50,7 @@ class Scanner:
 
 
 def follow(folder: Path, scanner: Scanner, **changes: Any) -> DicomFolderSource:
-    settings = SourceSettings(path=folder, **{"follow_s": 3.0, "poll_s": 0.1, **changes})
+    settings = SourceSettings(path=folder, **{"follow_s": 3.0, "poll_s": 0.1, "watching": "poll", **changes})
     return DicomFolderSource(folder, settings, sleep=scanner.sleep, clock=scanner.clock)
 
 

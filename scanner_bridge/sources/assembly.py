@@ -221,8 +221,11 @@ class SeriesAssembly:
             self._tr_s = tr_s if tr_s > 0 else None
 
     def _learn_slices(self) -> None:
-        """The number of slices, once two volumes have the same places at even distances."""
-        if self._n_slices is not None or self.acquisition is None or len(self._open) < 2:
+        """The number of slices, once a third volume begins and the two before it have the same places at even distances.
+
+        Two are not enough: files that come out of turn give two volumes the same few slices, too.
+        """
+        if self._n_slices is not None or self.acquisition is None or len(self._open) < 3:
             return
         normal = normal_of(self.acquisition)
         first, second = (_positions(self._open[index]) for index in sorted(self._open)[:2])

@@ -1,7 +1,7 @@
 """A folder in which a scanner writes DICOM files or PAR/REC pairs, while it does or afterwards; or one file.
 
-The folder is listed again and again (shared folders send no change events); a file counts when all
-its declared pixels are there. Where it belongs is said by its header, never by its name or its time.
+The folder is listed when it tells of a change, or again and again where it cannot (shared folders); a
+file counts when all its declared pixels are there. Where it belongs is said by its header, never by its name or its time.
 """
 
 import logging
@@ -14,6 +14,7 @@ from pathlib import Path
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.assembly import SeriesAssembly, run_name
 from scanner_bridge.sources.dicom_reader import read_image
+from scanner_bridge.sources.folder_watch import FolderWatch
 from scanner_bridge.sources.object_files import Signature, list_objects, read_content
 from scanner_bridge.sources.ordering import Ordering
 from scanner_bridge.sources.series import Assembler
@@ -42,7 +43,7 @@ class DicomFolderSource:
     path : Path
         The folder where files are, or appear; or one file.
     settings : SourceSettings
-        `follow_s`, `wait_s`, `poll_s`, `series` and `only_new` count here.
+        `follow_s`, `wait_s`, `poll_s`, `watching`, `series` and `only_new` count here.
     sleep, clock : callable
         How to wait between two looks at the folder, and monotonic seconds.
     """
@@ -57,7 +58,6 @@ class DicomFolderSource:
     ) -> None:
         self._path = path
         self._settings = settings
-        self._sleep = sleep
         self._clock = clock
         self._assembler = Assembler(scope=str(path.absolute()))
         self._series: SeriesAssembly | None = None
@@ -65,6 +65,11 @@ class DicomFolderSource:
         self._looked_at: dict[Path, Signature] = {}
         self._queue: deque[Path] = deque()
         self._refused: dict[Path, Verdict] = {}
+        self._unread: set[Path] = set()
+        self._gone = ""
+        # what is only read, once, is neither waited for nor watched
+        watching = settings.watching if settings.follow_s > 0 else "poll"
+        self._watch = FolderWatch(path, watching, settings.poll_s, sleep)
         self._opened_s = self._last_new_s = clock()
         if settings.only_new:
             self._looked_at = dict(list_objects(self._path))
@@ -111,7 +116,8 @@ class DicomFolderSource:
                 self._wait_and_look()
 
     def close(self) -> None:
-        """Nothing to let go of: files are opened and closed one by one."""
+        """Let go of the watch; files are opened and closed one by one."""
+        self._watch.close()
 
     def _first(self) -> SeriesAssembly:
         """The series to read, once a volume of it is whole."""
@@ -140,15 +146,37 @@ class DicomFolderSource:
         return over
 
     def _wait_and_look(self) -> None:
-        self._sleep(self._settings.poll_s)
-        self._look()
+        if self._watch.wait() or self._unread or self._gone:
+            self._look()
 
     def _look(self) -> None:
         """Queue every file that is new or changed since it was last looked at, in order of volumes."""
-        for path, signature in list_objects(self._path):
+        for path, signature in self._list():
             if self._looked_at.get(path) != signature:
                 self._looked_at[path] = signature
                 self._queue.append(path)
+
+    def _list(self) -> list[tuple[Path, Signature]]:
+        """What is there; nothing while a followed share is away: the run goes on when it is back."""
+        try:
+            files = list_objects(self._path)
+        except SourceError as error:
+            if self._settings.follow_s == 0 or self._clock() - self._last_new_s >= self._patience_s:
+                raise
+            if not self._gone:
+                logger.warning("%s; waiting for it", error)
+            self._gone = str(error)
+            return []
+        if self._gone:
+            logger.warning("%s can be listed again", self._path)
+            self._gone = ""
+            self._watch.restart()
+        return files
+
+    @property
+    def _patience_s(self) -> float:
+        """How long nothing may come: for the first volume, or between two."""
+        return self._settings.wait_s if self._series is None else self._settings.follow_s
 
     def _choose(self) -> None:
         """Sort what is recorded by series and volume, so that a long run is never held in memory; choose a series."""
@@ -174,8 +202,12 @@ class DicomFolderSource:
         try:
             content = read_content(path)
         except OSError as error:
-            logger.warning("%s cannot be read: %s", path.name, error)
+            if path not in self._unread:
+                logger.warning("%s cannot be read (%s): it is tried again", path.name, error.strerror)
+            self._unread.add(path)
+            self._looked_at.pop(path, None)
             return
+        self._unread.discard(path)
         verdict = self._assembler.take(path.name, content)
         series = self._assembler.series.get(verdict.run_id)
         if series is not None:

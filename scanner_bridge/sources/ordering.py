@@ -37,7 +37,7 @@ class Ordering:
     def __init__(self, tr_s: float, n_volumes: int | None) -> None:
         self._tr_s = tr_s
         self._n_volumes = n_volumes
-        self._overtaken_s: float | None = None
+        self._whole_s: dict[int, float] = {}
         self.next_index = 0
 
     def step(self, ready: Collection[int], now_s: float, *, over: bool = False) -> Step:
@@ -54,16 +54,17 @@ class Ordering:
         """
         if self._n_volumes is not None and self.next_index >= self._n_volumes:
             return Step("end")
+        for index in ready:
+            self._whole_s.setdefault(index, now_s)
         if self.next_index in ready:
-            self._overtaken_s = None
+            self._whole_s.pop(self.next_index)
             self.next_index += 1
             return Step("volume", self.next_index - 1)
         later = [index for index in ready if index > self.next_index]
         if not later:
             return Step("end") if over else Step("wait")
-        if self._overtaken_s is None:
-            self._overtaken_s = now_s
-        if not over and now_s - self._overtaken_s < self._tr_s:
+        # counted from the first later volume, not from the last gap: after a burst with holes nothing waits twice
+        if not over and now_s - min(self._whole_s[index] for index in later) < self._tr_s:
             return Step("wait")
-        first, self.next_index, self._overtaken_s = self.next_index, min(later), None
+        first, self.next_index = self.next_index, min(later)
         return Step("gap", first, self.next_index - 1)

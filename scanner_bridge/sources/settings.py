@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.address import Address, parse_address
+from scanner_bridge.sources.folder_watch import Watching
 from scanner_bridge.sources.store_settings import StoreSettings
 
 Kind = Literal["auto", "replay", "simulated", "dicom_folder", "afni", "pyneal", "vsend", "cstore"]
@@ -30,7 +31,9 @@ class SourceSettings:
     wait_s : float
         dicom_folder, followed, and network: how long to wait for the run's first file or volume.
     poll_s : float
-        dicom_folder: how often the folder is listed while it is followed.
+        dicom_folder: how often the folder is listed while it is followed and tells nothing of its changes.
+    watching : {"auto", "events", "poll"}
+        dicom_folder: whether the system is to tell of changes. auto: on a local disk; shared folders cannot.
     series : int or None
         dicom_folder, cstore: SeriesNumber to read; None takes the only one, or the first to appear.
     only_new : bool
@@ -66,6 +69,7 @@ class SourceSettings:
     follow_s: float = 0.0
     wait_s: float = 600.0
     poll_s: float = 0.05
+    watching: Watching = "auto"
     series: int | None = None
     only_new: bool = False
     n_volumes: int = 30
@@ -86,6 +90,8 @@ class SourceSettings:
             or self.path is not None,
             f"follow_s is 0 or more, got {self.follow_s}": 0 <= self.follow_s < math.inf,
             f"wait_s is 0 or more, got {self.wait_s}": 0 <= self.wait_s < math.inf,
+            f"watching is one of {', '.join(get_args(Watching))}, got {self.watching!r}": self.watching
+            in get_args(Watching),
             f"poll_s is between 0.001 and 10, got {self.poll_s}": 0.001 <= self.poll_s <= 10,
             f"n_volumes is between 1 and 32767, got {self.n_volumes}": 1 <= self.n_volumes <= 32767,
             f"shape has three extents of 4 to 512, got {self.shape}": len(self.shape) == 3
