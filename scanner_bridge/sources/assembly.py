@@ -221,7 +221,7 @@ class SeriesAssembly:
             self._tr_s = tr_s if tr_s > 0 else None
 
     def _learn_slices(self) -> None:
-        """The number of slices, once a third volume begins and the two before it have the same places at even distances.
+        """The number of slices, once a third volume begins and the first two have the same places at even distances.
 
         Two are not enough: files that come out of turn give two volumes the same few slices, too.
         """

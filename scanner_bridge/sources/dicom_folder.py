@@ -1,7 +1,8 @@
 """A folder in which a scanner writes DICOM files or PAR/REC pairs, while it does or afterwards; or one file.
 
 The folder is listed when it tells of a change, or again and again where it cannot (shared folders); a
-file counts when all its declared pixels are there. Where it belongs is said by its header, never by its name or its time.
+file counts when all its declared pixels are there. Where it belongs is said by its header, never by
+its name or its time.
 """
 
 import logging
@@ -213,7 +214,8 @@ class DicomFolderSource:
         if series is not None:
             self._settle(series)
         if verdict.began:
-            logger.warning("%s%s", verdict.began, "" if self._series is None else f"; {self._series.name} goes on")
+            other = "" if self._series in (None, series) else f"; {self._series.name} goes on"
+            logger.warning("%s%s", verdict.began, other)
         self._remember(path, verdict, of_run=not verdict.run_id or series is self._series)
 
     def _settle(self, series: SeriesAssembly) -> None:

@@ -77,13 +77,13 @@ def _is_local(folder: Path) -> bool:
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """Type of the file system that a path lies on, such as ``ext4`` or ``cifs``; "" where the system does not say.
+    r"""Type of the file system that a path lies on, such as ``ext4`` or ``cifs``; "" where the system does not say.
 
     Parameters
     ----------
     path : Path
     mounts : Path
-        The kernel's table (proc(5)): device, mount point, type, ...; spaces in it are written ``\\040``.
+        The kernel's table (proc(5)): device, mount point, type, ...; spaces in it are written ``\040``.
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -106,10 +106,10 @@ def _events(folder: Path, poll_s: float) -> Generator[Any, None, None] | None:
         from watchfiles import watch  # noqa: PLC0415  # an extra
     except ModuleNotFoundError:
         return None
-    changes = watch(folder, watch_filter=None, debounce=_GATHER_MS, step=_STEP_MS, rust_timeout=round(poll_s * 1000) or 1,
-                    yield_on_timeout=True, recursive=True, ignore_permission_denied=True)  # fmt: skip
+    changes = watch(folder, watch_filter=None, debounce=_GATHER_MS, step=_STEP_MS, yield_on_timeout=True,
+                    rust_timeout=round(poll_s * 1000) or 1, recursive=True, ignore_permission_denied=True)  # fmt: skip
     try:
-        next(changes)  # only now the watch begins: what changes from here on is told
+        next(changes)  # lasts `poll_s`; only now the watch begins, and what changes from here on is told
     except (OSError, RuntimeError) as error:  # too many watches, or the folder is away
         logger.warning("the system cannot tell of changes in %s (%s): it is looked into again and again", folder, error)
         return None

@@ -5,10 +5,12 @@ Run with `innerear bench bridge --json FILE`. Needs the recorded scanner data, a
 
 import os
 import platform
+import queue
 import resource
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from rich.console import Console
 from rich.table import Table
 
+from scanner_bridge.sources import open_source
+from scanner_bridge.sources.folder_watch import Watching
 from scanner_bridge.sources.object_files import read_content
 from scanner_bridge.sources.series import Assembler
+from scanner_bridge.sources.settings import SourceSettings
 from tests.recorded_series import DATA, series_folder
 
 KINDS = {
@@ -81,7 +87,30 @@ def parse_cost(rounds: int = 40) -> dict[str, Any]:
     return figures
 
 
-BARS: tuple[Callable[[], dict[str, Any]], ...] = (parse_cost,)
+def publishing_delay(runs: int = 4) -> dict[str, Any]:
+    """From a file that is complete on disk to the volume handed over, by events and by polling.
+
+    Parameters
+    ----------
+    runs : int
+        Of 60 mosaic files, each renamed into the folder when the one before was handed over.
+
+    Returns
+    -------
+    figures : dict
+        ``file_to_volume_events_ms`` and ``file_to_volume_polling_ms`` with median, p99, least and n;
+        ``poll_interval_ms``: what polling may add.
+    """
+    poll_s = 0.05
+    figures: dict[str, Any] = {"poll_interval_ms": 1e3 * poll_s}
+    for watching, name in (("events", "file_to_volume_events_ms"), ("poll", "file_to_volume_polling_ms")):
+        delays_ms = [delay_ms for _ in range(runs) for delay_ms in _delays_ms(watching, poll_s)]
+        figures[name] = {"median": float(np.median(delays_ms)), "p99": float(np.percentile(delays_ms, 99)),
+                         "least": min(delays_ms), "n": len(delays_ms)}
+    return figures
+
+
+BARS: tuple[Callable[[], dict[str, Any]], ...] = (parse_cost, publishing_delay)
 """Every bar that is measured; each function returns keys of its own."""
 
 
@@ -111,7 +140,8 @@ def show(report: dict[str, Any]) -> None:
         if isinstance(row, dict) and "median" in row:
             kind = name.removeprefix("dcm2niix_").removesuffix("_ms")
             ratio = f"{report['ratio_to_dcm2niix'][kind]:.1f}" if name.startswith("dcm2niix_") else ""
-            table.add_row(name, str(row["n"]), f"{row['median']:.2f}", f"{row['p99']:.2f}", f"{row['cpu']:.2f}", ratio)
+            table.add_row(name, str(row["n"]), f"{row['median']:.2f}", f"{row['p99']:.2f}",
+                          f"{row['cpu']:.2f}" if "cpu" in row else "", ratio)
     if report["missing"]:
         table.caption = f"not installed: {', '.join(report['missing'])}"
     Console().print(table)
@@ -179,6 +209,39 @@ def _spread(costs: list[Cost]) -> dict[str, float]:
         "median": float(np.median(wall_ms)), "p99": float(np.percentile(wall_ms, 99)), "least": min(wall_ms),
         "cpu": float(np.median([cost.cpu_ms for cost in costs])), "n": len(costs),
     }  # fmt: skip
+
+
+def _delays_ms(watching: Watching, poll_s: float) -> list[float]:
+    """Mosaics of one run, as many as its header announces, written while a source follows the folder."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch, folder = Path(name), Path(name) / "export"
+        folder.mkdir()
+        first = pydicom.dcmread(sorted(series_folder(KINDS["mosaic"], scratch).iterdir())[0])
+        waiting = queue.Queue[None]()
+        done_s: list[float] = []
+        stop = threading.Event()
+
+        def scan() -> None:
+            for number in range(1, 61):
+                first.InstanceNumber, first.SOPInstanceUID = number, f"1.2.3.{number}"
+                first.save_as(scratch / "next")
+                (scratch / "next").rename(folder / f"{number:06d}.dcm")
+                done_s.append(time.perf_counter())
+                waiting.get()
+                stop.wait(0.02 + 0.01 * (number % 7))  # so that files come at any moment of a poll interval
+
+        asked = SourceSettings(path=folder, kind="dicom_folder", follow_s=2.0, wait_s=30.0, poll_s=poll_s,
+                               watching=watching)  # fmt: skip
+        source = open_source(asked)
+        writer = threading.Thread(target=scan, daemon=True)
+        writer.start()
+        delays_ms = []
+        for volume in source:
+            delays_ms.append(1e3 * (time.perf_counter() - done_s[volume.index]))
+            waiting.put(None)
+        source.close()
+        writer.join()
+    return delays_ms[1:]  # the first one makes the geometry
 
 
 def available() -> bool:
