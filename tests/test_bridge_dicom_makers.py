@@ -142,13 +142,20 @@ def test_ge_multiband_exchanges_the_last_odd_slices_from_release_27_r03_on() -> 
     np.testing.assert_allclose(np.array(times_s) / 0.3, [0, 3, 1, 2, 0, 3, 1, 2])
 
 
-def test_a_volume_of_unknown_length_is_whole_when_the_next_one_has_the_same_places() -> None:
+def test_volumes_of_unknown_length_are_whole_when_a_third_begins_and_two_have_the_same_places() -> None:
     assembler = Assembler()
     verdicts = [
         assembler.take("x", made.plain_slice(volume, number)) for volume in range(2) for number in range(N_SLICES)
     ]
-    assert {verdict.kind for verdict in verdicts[:-1]} == {"part"}
-    assert (verdicts[-1].kind, verdicts[-1].indices) == ("complete", (0, 1))
+    assert {verdict.kind for verdict in verdicts} == {"part"}
+    third = assembler.take("x", made.plain_slice(2, 0))
+    assert (third.kind, third.indices) == ("complete", (0, 1))
+
+
+def test_a_few_slices_of_two_volumes_that_come_in_turns_are_not_taken_for_whole_volumes() -> None:
+    assembler = Assembler()
+    kinds = [assembler.take("x", made.plain_slice(volume, number)).kind for number in range(3) for volume in range(2)]
+    assert set(kinds) == {"part"}
 
 
 def test_a_volume_with_missing_slices_is_never_whole() -> None:
