@@ -106,7 +106,7 @@ def test_what_dimon_sends_is_understood() -> None:
     ("changes", "words"),
     [
         ({"XYMATRIX": None}, "no XYMATRIX"), ({"ZNUM": None}, "no ZNUM"), ({"XYZAXES": None}, "no XYZAXES"),
-        ({"XYFOV": None}, "no XYFOV"), ({"XYFOV": "240 240"}, "no ZDELTA"), ({"DATUM": "complex"}, "complex"),
+        ({"XYFOV": None}, "no XYFOV"), ({"XYFOV": "240 240"}, "no ZDELTA"), ({"DATUM": "complex"}, "DATUM"),
         ({"XYMATRIX": "64"}, "1 values, wanted 2"), ({"XYMATRIX": "64 x"}, "wanted numbers"),
         ({"XYMATRIX": "64 0"}, "1 to 1024"), ({"XYMATRIX": f"64 {'9' * 400}"}, "finite"), ({"TR": "nan"}, "finite"),
         ({"XYMATRIX": "1024 1024", "ZNUM": "1024"}, "at most"), ({"XYZAXES": "S-I A-P I-S"}, "XYZAXES"),
@@ -135,7 +135,7 @@ def test_a_control_line_names_the_data_port(line: bytes, port: int | None) -> No
     ("line", "words"),
     [
         (b"shm:grv:1M\0", "shared memory"), (b"tcp:here:80\0", "from 1024"), (b"tcp:here:99999999\0", "from 1024"),
-        (b"GET / HTTP/1.1\0", "tcp:HOST:PORT"), (b"\x16\x03\x01", "it begins with 16 03 01"), (b"\0", "''"),
+        (b"GET / HTTP/1.1\0", "tcp:HOST:PORT"), (b"\x16\x03\x01", "it begins with 16 03 01"), (b"\0", "no data channel"),
     ],
 )  # fmt: skip
 def test_a_control_line_of_something_else_is_refused(line: bytes, words: str) -> None:

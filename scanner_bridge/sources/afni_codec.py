@@ -81,7 +81,7 @@ def decode_control(data: bytes) -> int | None:
         raise ProtocolError("it wants to send through shared memory, wanted tcp: start Dimon or rtfeedme with -host")
     port = rest.rpartition(":")[2]
     if kind != "tcp" or not port.isascii() or not port.isdigit() or not 1024 <= int(port[:6]) <= 65535:
-        raise ProtocolError(f"it names the data channel {line[:60]!r}, wanted tcp:HOST:PORT with a port from 1024")
+        raise ProtocolError("it names no data channel, wanted tcp:HOST:PORT with a port from 1024")
     return int(port)
 
 
@@ -107,10 +107,10 @@ def decode_commands(data: bytes) -> AfniRun | None:
     shape = (matrix[0], matrix[1], matrix[2] if len(matrix) > 2 else commands.numbers("ZNUM", int, 1, 1)[0])
     datum = commands.word("DATUM", "short")
     if datum not in _TYPES:
-        raise ProtocolError(f"it sends voxels of type {datum!r}, wanted one of {', '.join(_TYPES)}")
+        raise ProtocolError(f"its DATUM is not known, wanted one of {', '.join(_TYPES)}")
     order = _ORDERS.get(commands.word("BYTEORDER", "LSB_FIRST"))
     if order is None:
-        raise ProtocolError(f"BYTEORDER is {commands.word('BYTEORDER', '')!r}, wanted LSB_FIRST or MSB_FIRST")
+        raise ProtocolError("its BYTEORDER is neither LSB_FIRST nor MSB_FIRST")
     tr_s = commands.numbers("TR", float, 1, 1, (1.0,))[0]
     grid = Grid(shape, np.dtype(order + _TYPES[datum]).str, _affine(commands, shape), tr_s)
     n_channels = commands.numbers("NUM_CHAN", int, 1, 1, (1,))[0]
@@ -223,9 +223,9 @@ class _Commands:
         try:
             values = tuple(kind(word) for word in words)
         except ValueError:
-            raise ProtocolError(f"{name} is {' '.join(words)[:60]!r}, wanted numbers") from None
+            raise ProtocolError(f"{name} holds words, wanted numbers") from None
         if not all(abs(value) < _TOO_MUCH for value in values):  # neither is a NaN
-            raise ProtocolError(f"{name} is {' '.join(words)[:60]!r}, wanted finite numbers")
+            raise ProtocolError(f"{name} holds numbers beyond reason, wanted finite ones below {_TOO_MUCH:g}")
         return values
 
 
@@ -236,7 +236,7 @@ def _affine(commands: _Commands, shape: tuple[int, int, int]) -> NDArray[np.floa
     axes = [code.replace("-", "") for code in commands.words("XYZAXES", 3, 3)]
     known = all(len(code) == 2 and code[0] in _TOWARDS and _OPPOSITE[code[0]] == code[1] for code in axes)
     if not known or len({_TOWARDS[code[1]][0] for code in axes}) != 3:
-        raise ProtocolError(f"XYZAXES is {' '.join(axes)[:60]!r}, wanted one of R-L, A-P and I-S each, or opposites")
+        raise ProtocolError("XYZAXES names no three axes, wanted one of R-L, A-P and I-S each, or opposites")
     affine = np.eye(4)
     affine[:3, :3] = 0
     for column, (code, step_mm, first) in enumerate(
@@ -270,7 +270,7 @@ def _coordinate(first: str, code: str) -> float:
     except ValueError:
         value_mm = math.nan
     if (side and side not in code) or not math.isfinite(value_mm):
-        raise ProtocolError(f"a first position is {first[:30]!r}, wanted millimetres and {code[0]} or {code[1]}")
+        raise ProtocolError(f"a first position is no position, wanted millimetres and {code[0]} or {code[1]}")
     return value_mm * _TOWARDS[side or code[0]][1]
 
 

@@ -68,10 +68,11 @@ def decode_header(data: bytes) -> PynealHeader:
         tr_s = float(fields.TR)
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
         raise ProtocolError(
-            f"it sent {data[:40]!r}, wanted Pyneal's header (volIdx, dtype, shape, affine, TR): {error}"
+            f"it sent {len(data)} bytes, wanted Pyneal's header (volIdx, dtype, shape, affine, TR): "
+            f"{type(error).__name__}"  # the error's own words may repeat what was sent
         ) from None
     if fields.dtype not in _TYPES:
-        raise ProtocolError(f"it sends voxels of type {fields.dtype[:40]!r}, wanted one of {', '.join(_TYPES)}")
+        raise ProtocolError(f"its dtype is not known, wanted one of {', '.join(_TYPES)}")
     if tr_s > SECONDS_UP_TO:
         tr_s /= 1000
     grid = Grid(fields.shape, _TYPES[fields.dtype], affine_of([value for row in affine for value in row]), tr_s)

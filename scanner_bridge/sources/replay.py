@@ -1,5 +1,6 @@
 """A recorded run, volume by volume, as it lies in its NIfTI file: stored integers, slope and inter."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,14 +52,14 @@ class ReplaySource:
         nx, ny, nz, n_volumes = (int(extent) for extent in image.shape)
         timing = read_timing(path, image.header, nz)
         self._header = RunHeader(
-            run_id=run_name(path),
+            run_id=f"replay-{hashlib.sha256(run_name(path).encode()).hexdigest()[:8]}",
             shape=(nx, ny, nz),
             dtype=self._dtype.newbyteorder("<").str,
             affine=np.asarray(image.affine, dtype=np.float64),
             tr_s=timing.tr_s,
             n_volumes=n_volumes,
             slice_times_s=timing.slice_times_s,
-            source=f"replay of {path.name}",
+            source="replay of a NIfTI file",  # whose name may be a person's
         )
         self._file: Any = None
 
@@ -68,7 +69,7 @@ class ReplaySource:
         return self._header
 
     def __iter__(self) -> Iterator[Volume]:
-        """Volumes of the run, in order; SourceError where the file ends early or is damaged."""
+        """Volumes of the run, in order; SourceError where the file ends early or is damaged, for the wire: unnamed."""
         run = self._header
         self._file = ImageOpener(str(self._path))
         try:
@@ -98,7 +99,7 @@ class ReplaySource:
         try:
             data = self._file.read(wanted)
         except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{self._path.name} is damaged in volume {index} of {run.n_volumes}: {error}") from error
+            raise SourceError(f"the NIfTI file is damaged in volume {index} of {run.n_volumes}: copy it") from error
         if len(data) != wanted:
-            raise SourceError(f"{self._path.name} ends in volume {index} of {run.n_volumes}: copy it again")
+            raise SourceError(f"the NIfTI file ends in volume {index} of {run.n_volumes}: copy it again")
         return np.frombuffer(data, self._dtype).reshape(run.shape, order="F")
