@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from realtime.config import LiveSettings, load_settings, make_settings, split_url
+from realtime.broker_address import BrokerTls, broker_address
+from realtime.config import LiveSettings, load_settings, make_settings
 from realtime.console.figures import print_summary, write_figures
 from realtime.errors import RealtimeError
 from realtime.session.folder import SessionFolder
@@ -29,7 +30,7 @@ CatalogueOption = Annotated[Path | None, typer.Option(help="Catalogue folder; wi
 SessionOption = Annotated[Path | None, typer.Option(help="Session folder; an interrupted one is resumed.")]
 EventsOption = Annotated[Path | None, typer.Option(help="BIDS events file with the trial onsets.")]
 EndpointOption = Annotated[str | None, typer.Option(help="ZeroMQ endpoint the bridge delivers to.")]
-BrokerOption = Annotated[str | None, typer.Option(help="mqtt://host:port, or 'embedded'.")]
+BrokerOption = Annotated[str | None, typer.Option(help="mqtt://host:port, mqtts:// (encrypted), or 'embedded'.")]
 SinkOption = Annotated[str | None, typer.Option(help="auto, device, wav or null.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 
@@ -72,15 +73,18 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
 
 
 @app.command()
-def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the running session.")],
-          session: Annotated[str, typer.Argument(help="Name of the session folder.")]) -> None:
+def watch(broker: Annotated[str, typer.Argument(help="mqtt://host:port of the running session, or mqtts://.")],
+          session: Annotated[str, typer.Argument(help="Name of the session folder.")],
+          ca: Annotated[Path | None, typer.Option(help="mqtts: who signed the broker's certificate, PEM.")] = None,
+          cert: Annotated[Path | None, typer.Option(help="mqtts: our certificate, PEM.")] = None,
+          key: Annotated[Path | None, typer.Option(help="mqtts: its key, PEM.")] = None) -> None:
     """Show a running session as a table, from the bus; closing it changes nothing."""
     from realtime.bus import BusSettings, watch_session  # noqa: PLC0415
     from realtime.console.table import SessionTable  # noqa: PLC0415
 
     async def show() -> None:
-        host, port = split_url(broker)
-        updates = watch_session(BusSettings(session, host, port))
+        at = broker_address(broker, BrokerTls(ca, cert, key))
+        updates = watch_session(BusSettings(session, at.host, at.port, at.tls))
         async with contextlib.aclosing(updates):
             with SessionTable() as table:
                 await follow(updates, table)

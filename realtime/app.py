@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from realtime.atomic import write_json
 from realtime.broker import LOOPBACK, embedded_broker
+from realtime.broker_address import BrokerAddress
 from realtime.bundle import check_space, read_bundle
 from realtime.bus import BusSettings, MqttBus, NullBus
-from realtime.config import BridgeSettings, LiveSettings, split_url
+from realtime.config import BridgeSettings, LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import RealtimeError, SessionError
 from realtime.generators.client import GeneratorClient, HostFiles
@@ -86,6 +87,8 @@ def problems(settings: LiveSettings) -> list[str]:
         _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
     if catalogue is not None:
         _attempt(found, lambda: check_generator(settings.generator, settings.catalogue))
+    if settings.bus.broker not in ("", "embedded"):
+        _attempt(found, settings.bus.address.check)
     folder = SessionFolder(settings.session)
     _attempt(found, lambda: _check_folder(folder))
     if not found:
@@ -246,12 +249,12 @@ async def _open_bus(stack: contextlib.AsyncExitStack, settings: LiveSettings, fo
     broker = settings.bus.broker
     if not broker:
         return await stack.enter_async_context(NullBus())
-    host, port = LOOPBACK, 0
     if broker == "embedded":
-        port = await stack.enter_async_context(embedded_broker())
+        address = BrokerAddress(LOOPBACK, await stack.enter_async_context(embedded_broker()))
     else:
-        host, port = split_url(broker)
-    return await stack.enter_async_context(MqttBus(BusSettings(topic_name(folder.path), host, port)))
+        address = settings.bus.address
+    bus = BusSettings(topic_name(folder.path), address.host, address.port, address.tls)
+    return await stack.enter_async_context(MqttBus(bus))
 
 
 async def _run_until_signalled(session: LiveSession, tail_s: float) -> None:

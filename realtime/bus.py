@@ -28,6 +28,7 @@ import aiomqtt
 import msgspec
 import numpy as np
 
+from realtime.broker_address import BrokerTls, explained
 from realtime.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,14 @@ class BusSettings:
         Name or address of the broker.
     port : int
         1 to 65535.
+    tls : BrokerTls or None
+        Encrypt.
     """
 
     session: str
     host: str = "127.0.0.1"
     port: int = 1883
+    tls: BrokerTls | None = None
 
     def __post_init__(self) -> None:
         if not self.session or any(not (char.isalnum() or char in "-_.") for char in self.session):
@@ -119,10 +123,16 @@ class MqttBus:
     ----------
     settings : BusSettings
         Where the broker is.
+
+    Raises
+    ------
+    ConfigError
+        The files of an encrypted connection cannot be used.
     """
 
     def __init__(self, settings: BusSettings) -> None:
         self._settings = settings
+        self._tls = None if settings.tls is None else settings.tls.context()
         self._base = f"innerear/{settings.session}"
         self._status: deque[tuple[str, bytes]] = deque()
         self._retained: dict[str, bytes] = {}
@@ -204,7 +214,8 @@ class MqttBus:
                         both.create_task(self._send(client))
                         both.create_task(self._receive(client))
             except* Exception as errors:  # whatever it is, the session goes on and the next connection may do better
-                log.warning("MQTT broker %s:%d: %s", self._settings.host, self._settings.port, errors.exceptions[0])
+                trouble = explained(errors.exceptions[0])
+                log.warning("MQTT broker %s:%d: %s", self._settings.host, self._settings.port, trouble)
             finally:
                 self.connected.clear()
             await asyncio.sleep(retry_s)
@@ -214,6 +225,7 @@ class MqttBus:
         return aiomqtt.Client(
             self._settings.host,
             self._settings.port,
+            tls_context=self._tls,
             timeout=CALL_TIMEOUT_S,
             keepalive=int(CALL_TIMEOUT_S),
             socket_options=[NO_DELAY],
@@ -265,11 +277,19 @@ async def watch_session(settings: BusSettings) -> AsyncGenerator[tuple[str, dict
     """What a session publishes, as (topic, payload), for those who only look; waits for the broker and the session.
 
     Anything that is not a JSON object is passed over: the topic is open to everyone.
+
+    Raises
+    ------
+    ConfigError
+        The files of an encrypted connection cannot be used.
     """
+    tls = None if settings.tls is None else settings.tls.context()
     base = f"innerear/{settings.session}/"
     while True:
         with suppress(aiomqtt.MqttError):
-            async with aiomqtt.Client(settings.host, settings.port, socket_options=[NO_DELAY]) as client:
+            async with aiomqtt.Client(
+                settings.host, settings.port, tls_context=tls, socket_options=[NO_DELAY]
+            ) as client:
                 await client.subscribe(base + "#", qos=1)
                 async for message in client.messages:
                     topic = str(message.topic).removeprefix(base)

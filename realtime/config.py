@@ -10,10 +10,10 @@ import types
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from realtime.broker_address import BrokerAddress, BrokerTls, broker_address
 from realtime.errors import ConfigError
 from realtime.generators.settings import GeneratorSettings
 from realtime.music.selection import SelectionSettings
@@ -62,14 +62,24 @@ class BrokerSettings:
     Attributes
     ----------
     broker : str
-        "mqtt://host:port", "embedded" for a broker inside the program, "" for none.
+        "mqtt://host:port", "mqtts://host:port" (encrypted), "embedded" for a broker inside the program, "" for none.
+    ca, cert, key : Path or None
+        Of an encrypted connection: see `BrokerTls`.
     """
 
     broker: str = ""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
 
     def __post_init__(self) -> None:
         if self.broker not in ("", "embedded"):
-            split_url(self.broker)
+            _ = self.address
+
+    @property
+    def address(self) -> BrokerAddress:
+        """Where the broker is; ConfigError for one inside the program, or none."""
+        return broker_address(self.broker, BrokerTls(self.ca, self.cert, self.key))
 
 
 @dataclass(frozen=True)
@@ -131,24 +141,6 @@ class LiveSettings:
         if self.wait_for_start and not self.bus.broker:
             raise ConfigError("wait_for_start is true, but bus.broker is '': the command \"start\" would never come; "
                               "name a broker, or leave wait_for_start out")
-
-
-def split_url(url: str) -> tuple[str, int]:
-    """Host and port of a broker's URL.
-
-    Raises
-    ------
-    ConfigError
-        Not of the form mqtt://HOST[:PORT].
-    """
-    parts = urlsplit(url)
-    try:
-        port = parts.port or 1883
-    except ValueError:
-        port = 0
-    if parts.scheme != "mqtt" or not parts.hostname or not port:
-        raise ConfigError(f"broker is {url!r}, wanted mqtt://HOST:PORT, 'embedded', or '' for none")
-    return parts.hostname, port
 
 
 def load_settings(path: Path, kind: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificates
 from tests.processes import World, make_world
 from tests.scanner_room import N_VOLUMES, Operator, Room
 from tests.test_bus import BrokerProcess
@@ -37,3 +38,8 @@ def watched(room: Room, broker: BrokerProcess) -> Iterator[tuple[Room, Operator]
     room.broker_port = broker.port
     with Operator(room) as operator:
         yield room, operator
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificates(tmp_path_factory.mktemp("tls"))

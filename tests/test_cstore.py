@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import resource
-import shutil
 import socket
 import ssl
 import struct
@@ -250,29 +249,6 @@ def test_without_the_library_a_sentence_names_the_extra(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
     with pytest.raises(SourceError, match=r"receiving C-STORE needs pynetdicom: .*innerear\[dicom\]"):
         listening()
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and certificates of it for this host; and a stranger's, signed by itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("certificates are made with openssl, which is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: object) -> None:
-        subprocess.run(["openssl", *map(str, arguments)], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("authority", "stranger"):
-        openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    for name in ("bridge", "scanner"):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-extfile", "names",
-        )  # fmt: skip
-    return folder
 
 
 def tls(folder: Path, name: str) -> Tls:

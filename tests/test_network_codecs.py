@@ -135,7 +135,7 @@ def test_a_control_line_names_the_data_port(line: bytes, port: int | None) -> No
     ("line", "words"),
     [
         (b"shm:grv:1M\0", "shared memory"), (b"tcp:here:80\0", "from 1024"), (b"tcp:here:99999999\0", "from 1024"),
-        (b"GET / HTTP/1.1\0", "tcp:HOST:PORT"), (b"\x16\x03\x01", "it begins with 16 03 01"), (b"\0", "no data channel"),
+        (b"GET / HTTP/1.1\0", "tcp:HOST:PORT"), (b"\x16\x03\x01", "it begins with 16 03 01"), (b"\0", "no data chan"),
     ],
 )  # fmt: skip
 def test_a_control_line_of_something_else_is_refused(line: bytes, words: str) -> None:
