@@ -199,6 +199,15 @@ def test_a_recording_that_ends_early_gives_its_whole_volumes_and_then_says_so(tm
         next(volumes)
 
 
+def test_a_header_that_states_a_volume_too_large_to_send_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run.nii", voxels(), RepetitionTime=1)
+    content = bytearray(path.read_bytes())
+    content[42:48] = b"\xff\x7f" * 3  # dim[1] to dim[3]: 32767 each, 70 TB a volume
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"run\.nii states volumes of 32767 x 32767 x 32767 voxels"):
+        open_source(path)
+
+
 def test_a_damaged_compressed_recording_says_where(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = write_run(tmp_path / "run.nii.gz", rng.integers(0, 9999, (16, 16, 8, 6)).astype("<i2"), RepetitionTime=1)

@@ -10,12 +10,21 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import zmq
 
 from realtime.errors import GeneratorError
 from realtime.generators.bank import Bank
 from realtime.generators.worker_generator import WorkerGenerator
 from realtime.generators.worker_link import WorkerLink
-from realtime.generators.worker_protocol import Hello, Make, decode_answer, decode_request, encode_message, samples_of
+from realtime.generators.worker_protocol import (
+    LARGEST_BYTES,
+    Hello,
+    Make,
+    decode_answer,
+    decode_request,
+    encode_message,
+    samples_of,
+)
 from realtime.music.catalogue import read_catalogue
 from realtime.playback.clips import ClipLibrary
 from tests.builders import write_corpus
@@ -138,3 +147,19 @@ def test_messages_survive_the_wire_and_junk_does_not() -> None:
             decode_answer(junk)
     with pytest.raises(ValueError, match="8 bytes of samples, wanted 16"):
         samples_of(b"\0" * 8, 2)
+
+
+def test_a_message_larger_than_any_of_ours_costs_its_sender_the_connection_and_the_worker_nothing() -> None:
+    with worker() as (process, endpoint), zmq.Context() as context:
+        with context.socket(zmq.DEALER) as stranger:
+            stranger.linger = 0
+            with stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+                stranger.connect(endpoint)
+                stranger.send(bytes(LARGEST_BYTES + 1), copy=False)
+                assert monitor.poll(20_000)
+                stranger.disable_monitor()
+        link = WorkerLink(endpoint)
+        assert link.ask(Hello(), within_s=20.0)
+        assert link.answer(20.0) is not None
+        link.close()
+        assert process.poll() is None

@@ -9,6 +9,7 @@ import zmq
 from numpy.typing import NDArray
 
 from realtime.generators.worker_protocol import (
+    LARGEST_BYTES,
     Answer,
     Begin,
     Done,
@@ -84,6 +85,7 @@ def serve(model: WorkerModel, endpoint: str, ready: Callable[[str], None]) -> No
     """
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_BYTES)
         socket.bind(endpoint)
         ready(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         while True:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.sidecar import read_timing, run_name
 from scanner_bridge.volume import WIRE_DTYPES, RunHeader, Volume
+from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
 
 class ReplaySource:
@@ -50,6 +51,11 @@ class ReplaySource:
         if not np.isfinite(image.affine).all():
             raise SourceError(f"the affine of {path.name} has values that are not finite: correct its header")
         nx, ny, nz, n_volumes = (int(extent) for extent in image.shape)
+        if nx * ny * nz * self._dtype.itemsize > MAX_PAYLOAD_BYTES:  # a header may state anything
+            raise SourceError(
+                f"{path.name} states volumes of {nx} x {ny} x {nz} voxels of {self._dtype}; the bridge carries "
+                f"{MAX_PAYLOAD_BYTES} bytes: check the file"
+            )
         timing = read_timing(path, image.header, nz)
         self._header = RunHeader(
             run_id=f"replay-{hashlib.sha256(run_name(path).encode()).hexdigest()[:8]}",
