@@ -67,9 +67,9 @@ def decode_header(data: bytes) -> PynealHeader:
         affine = msgspec.json.decode(fields.affine, type=tuple[tuple[float, float, float, float], ...])
         tr_s = float(fields.TR)
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError) as error:
+        told = str(error) if isinstance(error, msgspec.DecodeError) else "a value is no number"  # never the value
         raise ProtocolError(
-            f"it sent {len(data)} bytes, wanted Pyneal's header (volIdx, dtype, shape, affine, TR): "
-            f"{type(error).__name__}"  # the error's own words may repeat what was sent
+            f"it sent {len(data)} bytes, wanted Pyneal's header (volIdx, dtype, shape, affine, TR): {told}"
         ) from None
     if fields.dtype not in _TYPES:
         raise ProtocolError(f"its dtype is not known, wanted one of {', '.join(_TYPES)}")
