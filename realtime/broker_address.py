@@ -103,15 +103,15 @@ def broker_address(url: str, files: BrokerTls = BrokerTls()) -> BrokerAddress:  
     return BrokerAddress(parts.hostname, port, files if parts.scheme == "mqtts" else None)
 
 
-def explained(error: BaseException) -> str:
-    """What went wrong with a connection, and what to do where a certificate is at fault."""
+def certificate_trouble(error: BaseException) -> str:
+    """Why a connection failed and what to do, where the broker's certificate is at fault; else nothing."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (f"its certificate is not believed: {cause.verify_message}; name who signed it (bus.ca), and the "
-                    "host as the certificate does")
+            return (f"its certificate is not believed: {cause.verify_message}; name who signed it (bus.ca, --ca), and "
+                    "the host as the certificate does")
         cause = cause.__cause__ or cause.__context__
-    return str(error)
+    return ""
 
 
 def _no_password() -> str:

@@ -28,7 +28,7 @@ import aiomqtt
 import msgspec
 import numpy as np
 
-from realtime.broker_address import BrokerTls, explained
+from realtime.broker_address import BrokerTls, certificate_trouble
 from realtime.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class MqttBus:
                         both.create_task(self._send(client))
                         both.create_task(self._receive(client))
             except* Exception as errors:  # whatever it is, the session goes on and the next connection may do better
-                trouble = explained(errors.exceptions[0])
+                trouble = certificate_trouble(errors.exceptions[0]) or errors.exceptions[0]
                 log.warning("MQTT broker %s:%d: %s", self._settings.host, self._settings.port, trouble)
             finally:
                 self.connected.clear()
@@ -281,12 +281,12 @@ async def watch_session(settings: BusSettings) -> AsyncGenerator[tuple[str, dict
     Raises
     ------
     ConfigError
-        The files of an encrypted connection cannot be used.
+        The files of an encrypted connection cannot be used, or the broker's certificate is not believed.
     """
     tls = None if settings.tls is None else settings.tls.context()
     base = f"innerear/{settings.session}/"
     while True:
-        with suppress(aiomqtt.MqttError):
+        try:
             async with aiomqtt.Client(
                 settings.host, settings.port, tls_context=tls, socket_options=[NO_DELAY]
             ) as client:
@@ -297,6 +297,9 @@ async def watch_session(settings: BusSettings) -> AsyncGenerator[tuple[str, dict
                         payload = msgspec.json.decode(message.payload, type=dict[str, Any])
                         if topic != "command":
                             yield topic, payload
+        except aiomqtt.MqttError as exc:
+            if trouble := certificate_trouble(exc):  # waiting would not mend it
+                raise ConfigError(f"MQTT broker {settings.host}:{settings.port}: {trouble}") from exc
         await asyncio.sleep(FIRST_RETRY_S)
 
 

@@ -100,6 +100,8 @@ def test_a_broker_that_cannot_be_believed_is_told_nothing_and_named(
             await warned(words)
             assert not bus.connected.is_set()
             assert f"MQTT broker 127.0.0.1:{port}: " in caplog.text
+            with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: its certificate is not believed: "):
+                await anext(watch_session(settings(port, tls)))
 
     asyncio.run(session())
     gc.collect()
@@ -108,7 +110,8 @@ def test_a_broker_that_cannot_be_believed_is_told_nothing_and_named(
 
 @needs_mosquitto
 @left_by_paho
-@pytest.mark.parametrize("own", [None, "stranger"], ids=["without a certificate", "with a stranger's"])
+@pytest.mark.parametrize("own", [None, pytest.param("stranger", marks=pytest.mark.long)],
+                         ids=["without a certificate", "with a stranger's"])
 def test_a_broker_that_asks_for_certificates_lets_no_stranger_in(
     own: str | None, certificates: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -90,6 +90,10 @@ def with_canaries(path: Path, content: bytes, number: int, *, dictionary: bool) 
         if keyword in dataset:
             dataset[keyword].value = [*np.atleast_1d(dataset[keyword].value).tolist(), TEXT]
     dataset.Manufacturer = f"{dataset.Manufacturer} {TEXT}"
+    for tag in ((0x0029, 0x1010), (0x0029, 0x1020), (0x0021, 0x1019)):  # Siemens' headers: a text in a block of bytes
+        if tag in dataset and isinstance(dataset[tag].value, bytes):
+            dataset[tag].value = dataset[tag].value.replace(b"PatientName", b"CANARY_Name").replace(
+                b"tProtocolName", b"tCANARY_xName") + b"CANARY"
     hide(dataset, number)
     dataset.save_as(path)
 
@@ -183,10 +187,10 @@ def test_a_folder_as_a_scanner_wrote_it_keeps_its_canaries(name: str, log: Calla
     look_at_files(folder, tmp_path)
 
 
-def look_at_files(folder: Path, tmp_path: Path) -> None:
+def look_at_files(source: Path, tmp_path: Path) -> None:
     """What `export` and `inspect` write and say."""
     out, figures = tmp_path / "out.nii.gz", tmp_path / "figures.json"
-    for arguments in (["export", str(folder), str(out)], ["inspect", str(folder), "--json", str(figures)]):
+    for arguments in (["export", str(source), str(out)], ["inspect", str(source), "--json", str(figures)]):
         said = CliRunner().invoke(app, arguments)
         assert said.exit_code == 0, said.output
         assert_none(said.output.encode(), arguments[0])
@@ -200,7 +204,7 @@ def look_at_files(folder: Path, tmp_path: Path) -> None:
 def test_objects_that_are_stored_over_the_network_keep_their_canaries(
     maker: str, log: Callable[[], str], tmp_path: Path
 ) -> None:
-    folder, port = hidden_folder(SYNTHETIC[maker], tmp_path, dictionary=True), free_port()
+    folder, port = hidden_folder(SYNTHETIC[maker], tmp_path), free_port()
     titles = StoreSettings("INNEREAR", ("SCANNER",))
 
     def send() -> None:
@@ -241,6 +245,7 @@ def test_a_par_file_keeps_its_canaries(log: Callable[[], str], tmp_path: Path) -
         (folder / f"CANARY_{path.name}").write_bytes(b"\r\n".join([*lines[:5], *comment, *lines[5:]]))
         (folder / f"CANARY_{path.stem}.rec").write_bytes(path.with_suffix(".rec").read_bytes())
     serve_and_look(SourceSettings(path=folder), log, nothing, tmp_path)
+    look_at_files(folder, tmp_path)
 
 
 def test_a_nifti_run_keeps_its_name_and_its_texts(log: Callable[[], str], tmp_path: Path) -> None:
@@ -252,6 +257,7 @@ def test_a_nifti_run_keeps_its_name_and_its_texts(log: Callable[[], str], tmp_pa
     head[148:154], head[228:234], head[14:20] = (b"CANARY",) * 3  # descrip, aux_file, db_name
     path.write_bytes(head)
     serve_and_look(SourceSettings(path=path), log, nothing, tmp_path)
+    look_at_files(path, tmp_path)
     path.write_bytes(head[:-100])
     with live_program() as program:
         end = serve(SourceSettings(path=path), program.endpoint, speed=None, spool=tmp_path / "third")

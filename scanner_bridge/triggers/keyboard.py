@@ -14,7 +14,8 @@ from scanner_bridge.triggers.settings import TriggerSettings
 class KeyboardTrigger:
     """Pulses from a terminal, which keeps none of the keys that come while this is open.
 
-    The kernel queues every key, so that no press is too short to be seen. Ctrl-C still ends the program.
+    The kernel queues every key, so that no press is too short to be seen. Ctrl-C still ends the program, which has to
+    run in the foreground: the system stops one in the background that reads its terminal.
 
     Parameters
     ----------
