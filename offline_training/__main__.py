@@ -295,11 +295,15 @@ def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
 def train_embedder(folder: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
                    json_file: JsonOption = None) -> None:
     """Train sound and word towers on procedural pieces, export them to ONNX, and write what they can do beside them."""
-    from offline_training.embedder.make import make_embedder  # noqa: PLC0415 - torch, only here
     from offline_training.embedder.settings import EmbedderSettings  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
 
     with _one_sentence():
+        try:
+            from offline_training.embedder.make import make_embedder  # noqa: PLC0415 - torch, only here
+        except ImportError as exc:
+            raise TrainingError("an embedder is trained with torch, which is not installed; install it with: pip "
+                                "install 'innerear[embedder]'") from exc
         settings = load_settings(config, EmbedderSettings) if config else EmbedderSettings()
         command = f"innerear embedder train {folder}" + (f" --config {config}" if config else "")
         with progress_bars(Console()) as progress, worker_processes() as executor:

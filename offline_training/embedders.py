@@ -32,8 +32,11 @@ def open_embedder(name: str | Path) -> Embedder:
     if (path / SPEC_FILE).exists():
         return OnnxEmbedder.read(path)
     if (path / "config.json").exists():
-        from offline_training.embedder.clap import ClapEmbedder  # noqa: PLC0415 - torch, only when asked for
-
+        try:
+            from offline_training.embedder.clap import ClapEmbedder  # noqa: PLC0415 - torch, only when asked for
+        except ImportError as exc:
+            raise DatasetError(f"the CLAP model in {path} needs torch and transformers; install them with: pip install "
+                               "'innerear[embedder]'") from exc
         return ClapEmbedder.read(path)
     if path.suffix == ".npz":
         return LogMelEmbedder.load(path)

@@ -1,12 +1,15 @@
 """What is said of pieces is true, and what was held out stays out."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from offline_training.__main__ import app
 from offline_training.embedder.pieces import TEST_KINDS, draw_plan, is_held_out, make_pieces, native_leads, shares_of
 from offline_training.embedder.settings import EmbedderSettings, PieceSettings
 from offline_training.embedder.truth import (
@@ -27,7 +30,7 @@ from realtime.music.synth_styles import GENRES, STYLES
 from realtime.music.words import WordTable
 
 SMALL = EmbedderSettings(batch_size=2, front_end=LogMelSettings(n_bands=16),
-                         pieces=PieceSettings(n_pieces=10, n_test_pieces=3))
+                         pieces=PieceSettings(n_pieces=4, n_test_pieces=2))
 
 
 def plans(kind, n=1500):
@@ -116,9 +119,9 @@ def test_pieces_are_the_same_whoever_makes_them_and_kinds_differ():
         tested = [make_pieces(kind, SMALL, three) for kind in TEST_KINDS]
     np.testing.assert_array_equal(made.levels, again.levels)
     np.testing.assert_array_equal(made.truths.shares, again.truths.shares)
-    assert made.levels.shape == (10, SMALL.front_end.n_frames(12.6), 16)
+    assert made.levels.shape == (4, SMALL.front_end.n_frames(12.6), 16)
     assert made.statistics.shape[0] == 0
-    assert [piece.statistics.shape[:2] for piece in tested] == [(3, 3)] * 3
+    assert [piece.statistics.shape[:2] for piece in tested] == [(2, 3)] * 3
     assert np.isfinite(made.levels).all()
     assert len({piece.levels[0].tobytes() for piece in (made, *tested)}) == 4
 
@@ -129,3 +132,13 @@ def test_pieces_are_the_same_whoever_makes_them_and_kinds_differ():
 def test_impossible_settings_are_named(changes, word):
     with pytest.raises(FitError, match=word):
         EmbedderSettings(**{"pieces": PieceSettings(n_pieces=10), "batch_size": 2} | changes)
+
+
+def test_training_without_torch_is_refused_with_the_extra_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("offline_training.embedder.")]:
+        monkeypatch.delitem(sys.modules, name)
+    refused = CliRunner().invoke(app, ["embedder", "train", str(tmp_path / "new")])
+    assert refused.exit_code != 0
+    assert "innerear[embedder]" in refused.output
+    assert not (tmp_path / "new").exists()

@@ -1,12 +1,13 @@
 """The conformance suite of the Embedder and TextEmbedder ports, run against every implementation."""
 
+import sys
 from functools import cache
 
 import numpy as np
 import pytest
 
 from offline_training.embedders import open_embedder
-from offline_training.errors import FitError
+from offline_training.errors import DatasetError, FitError
 from offline_training.targets import LogMelEmbedder, logmel_statistics
 from realtime.errors import EmbedderError
 from realtime.music.onnx_embedder import OnnxEmbedder
@@ -188,3 +189,28 @@ def test_a_file_that_is_no_embedder_is_refused(tmp_path):
     np.savez(tmp_path / "old.npz", recipe=np.array("older"), mean=0, scale=1, components=2)
     with pytest.raises(EmbedderError, match="another recipe"):
         LogMelEmbedder.load(tmp_path / "old.npz")
+
+
+def test_a_folder_that_holds_no_clap_model_is_refused_and_nothing_is_fetched(tmp_path, monkeypatch):
+    pytest.importorskip("transformers", reason="CLAP needs the extra 'embedder'")
+    from tests.clap_room import write_clap
+
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+    write_clap(tmp_path / "whole")
+    assert open_embedder(tmp_path / "whole").space.name == "clap-12"
+    for name in ("model.safetensors", "preprocessor_config.json", "tokenizer.json"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in (tmp_path / "whole").iterdir():
+            if path.name != name:
+                (folder / path.name).write_bytes(path.read_bytes())
+        with pytest.raises(EmbedderError, match="does not hold a CLAP model"):
+            open_embedder(folder)
+
+
+def test_without_torch_a_clap_folder_is_refused_with_the_extra_to_install(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "offline_training.embedder.clap", raising=False)
+    with pytest.raises(DatasetError, match=r"pip install 'innerear\[embedder\]'"):
+        open_embedder(tmp_path)

@@ -2,12 +2,15 @@
 
 ::
 
+    settings    how an embedder is made
     truth       what is true of a piece, and the words for it
     pieces      procedural pieces with mixed genres, swapped instruments and held-out combinations
     towers      the networks
     objectives  what they are trained for
     training    the loop
-    card        figures on pieces the networks have not met
     export      ONNX files with a spec, and proof that they compute the same
+    measures    figures of an embedding, each beside its chance
+    card        the figures on pieces the networks have not met, as a page
+    make        all of that in a row
     clap        a CLAP model in a local folder as an embedder
 """

@@ -1,7 +1,9 @@
-"""CLAP (Contrastive Language-Audio Pretraining) from a local folder; nothing is ever fetched."""
+"""CLAP (Contrastive Language-Audio Pretraining) from a local folder; nothing is ever fetched.
+
+Every call says `local_files_only`: a folder that lacks a file is refused, and no other host is asked for it.
+"""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
 from realtime.errors import EmbedderError
 from realtime.messages import EmbeddingSpace
@@ -42,13 +45,8 @@ class ClapEmbedder:
         Raises
         ------
         EmbedderError
-            transformers is not installed, or the folder does not hold a CLAP model.
+            The folder does not hold a CLAP model.
         """
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        try:
-            from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel  # noqa: PLC0415 - an optional package
-        except ImportError as exc:
-            raise EmbedderError("CLAP needs transformers; install it with: pip install 'innerear[embedder]'") from exc
         try:
             model: Any = ClapModel.from_pretrained(folder, local_files_only=True)
             listen: Any = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)

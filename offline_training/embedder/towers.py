@@ -13,7 +13,7 @@ from realtime.music.synth_styles import GENRES
 
 _PADDING = 0
 PROBE_SCALE = 8.0  # entries of a unit vector are about 1 / sqrt(dim): too small for the probes to learn from fast
-LEVEL_MEAN, LEVEL_SPREAD = -2.0, 1.5  # of levels in tens of dB, roughly; batch normalisation does the rest
+_LEVEL_MEAN, _LEVEL_SPREAD = -2.0, 1.5  # of levels in tens of dB, roughly; batch normalisation does the rest
 
 
 class AudioTower(nn.Module):
@@ -34,7 +34,7 @@ class AudioTower(nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """Vectors of the levels."""
-        x = self.patches(((levels - LEVEL_MEAN) / LEVEL_SPREAD).unsqueeze(1)).transpose(2, 3)
+        x = self.patches(((levels - _LEVEL_MEAN) / _LEVEL_SPREAD).unsqueeze(1)).transpose(2, 3)
         x = self.mix(torch.cat([x.flatten(1, 2), x.amax(dim=2)], dim=1))  # what sounds where, and what sounds anywhere
         for phrase in self.phrases:
             x = x + phrase(x)

@@ -1,7 +1,5 @@
 """The training loop."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,20 +9,11 @@ from offline_training.embedder.objectives import agreement, readable, same_piece
 from offline_training.embedder.pieces import Pieces
 from offline_training.embedder.settings import EmbedderSettings
 from offline_training.embedder.towers import TwoTowers
-from offline_training.embedder.truth import Truths, draw_claims, vocabulary
+from offline_training.embedder.truth import draw_claims, vocabulary
 from offline_training.progress import Progress
 from realtime.music.words import WordTable
 
 _SHORTEST_HEARING_S = 4.0
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """Of the three objectives."""
-
-    words: float = 1.0
-    hearings: float = 1.0
-    probes: float = 1.0
 
 
 def train_towers(pieces: Pieces, settings: EmbedderSettings, progress: Progress | None = None) -> TwoTowers:
@@ -64,16 +53,14 @@ def _loss(towers: TwoTowers, pieces: Pieces, rows: NDArray[np.int64], words: Wor
     first, second = (towers.audio(_hear(pieces.levels[rows], n_frames, settings, rng)) for _ in range(2))
     claims = draw_claims(pieces.truths, rows, rng)
     said = towers.text(torch.from_numpy(words.tokens([claims.text(row, rng) for row in range(len(rows))])))
-    truths = _take(pieces.truths, rows)
+    truths = pieces.truths.take(rows)
     holds = torch.from_numpy(claims.hold(truths))
     sharp = towers.log_sharpness.clamp(max=4.0).exp()
-    weights = _Weights()
-    return (weights.words * agreement(sharp[0] * said @ first.T, holds)
-            + weights.hearings * same_piece(sharp[1] * first @ second.T)
-            + weights.probes * readable(
-                towers.probes(first), torch.from_numpy(truths.shares), torch.from_numpy(truths.lead),
-                torch.from_numpy(truths.mood), torch.from_numpy(truths.instruments.astype(np.float32)),
-                torch.from_numpy(np.log2(truths.bpm / 100))))
+    said_well, heard_well = agreement(sharp[0] * said @ first.T, holds), same_piece(sharp[1] * first @ second.T)
+    return said_well + heard_well + readable(
+        towers.probes(first), torch.from_numpy(truths.shares), torch.from_numpy(truths.lead),
+        torch.from_numpy(truths.mood), torch.from_numpy(truths.instruments.astype(np.float32)),
+        torch.from_numpy(np.log2(truths.bpm / 100)))
 
 
 def _hear(levels: NDArray[np.float16], n_frames: int, settings: EmbedderSettings, rng: np.random.Generator) -> Tensor:
@@ -82,14 +69,10 @@ def _hear(levels: NDArray[np.float16], n_frames: int, settings: EmbedderSettings
     heard = np.stack([row[start:start + n_frames] for row, start in zip(levels, starts, strict=True)])
     knots = rng.normal(0.0, 0.35, (len(levels), 6))  # tens of dB
     at = np.linspace(0, 5, levels.shape[2])
-    low, part = np.minimum(at.astype(int), 4), at - np.minimum(at.astype(int), 4)
+    low = np.minimum(at.astype(int), 4)
+    part = at - low
     colour = knots[:, low] * (1 - part) + knots[:, low + 1] * part
     power = torch.pow(10.0, torch.from_numpy((heard + colour[:, None]).astype(np.float32)))
     noise = torch.from_numpy(10.0 ** rng.uniform(-6.0, -2.5, (len(levels), 1, 1)).astype(np.float32))
     floor = 10.0 ** (-settings.front_end.floor_db / 10)
     return torch.log10((power + noise) / power.mean(dim=(1, 2), keepdim=True) + floor)
-
-
-def _take(truths: Truths, rows: NDArray[np.int64]) -> Truths:
-    return Truths(truths.shares[rows], truths.lead[rows], truths.instruments[rows], truths.mood[rows],
-                  truths.tempo[rows], truths.bpm[rows])

@@ -91,6 +91,11 @@ class Truths:
     tempo: NDArray[np.int64]
     bpm: NDArray[np.float32]
 
+    def take(self, rows: NDArray[np.int64]) -> "Truths":
+        """The truth of some of the pieces."""
+        return Truths(self.shares[rows], self.lead[rows], self.instruments[rows], self.mood[rows], self.tempo[rows],
+                      self.bpm[rows])
+
     @property
     def genre(self) -> NDArray[np.int64]:
         """The genre with the largest share, shape (n,); meaningful where that is more than half."""
