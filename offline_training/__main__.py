@@ -314,7 +314,7 @@ def train_embedder(folder: Annotated[Path, typer.Argument(help="Folder to make."
 
 @embedder_app.command()
 def card(folder: Annotated[Path, typer.Argument(help="Embedder that `innerear embedder train` made.")],
-         pieces: Annotated[int, typer.Option(help="Of each kind.", min=50)] = 400,
+         pieces: Annotated[int, typer.Option(help="Of each kind.", min=10)] = 400,
          json_file: JsonOption = None) -> None:
     """Measure a trained embedder again on pieces it has not met, beside embedders that learnt nothing."""
     from offline_training.embedder.card import measure, page, read_settings  # noqa: PLC0415

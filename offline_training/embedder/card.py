@@ -147,7 +147,8 @@ def _random_projection(settings: EmbedderSettings) -> Callable[[NDArray[np.float
 def _statistics(pieces: Mapping[Kind, Pieces], kind: Kind) -> _Heard:
     """Principal components of log-mel statistics, fitted on pieces of another kind."""
     other: Kind = "corpus" if kind != "corpus" else "new seeds"
-    embedder = LogMelEmbedder.fit(pieces[other].statistics[:, 0])
+    heard = pieces[other].statistics[:, 0]
+    embedder = LogMelEmbedder.fit(heard, min(32, len(heard) - 1))
     return _Heard(*(embedder.project(pieces[kind].statistics[:, part]) for part in range(3)))
 
 
