@@ -11,7 +11,7 @@ from realtime.errors import VolumeError
 from realtime.preprocessing.alignment import Aligner, Alignment
 from realtime.preprocessing.kernels import repair
 from realtime.preprocessing.nuisance import pose_parameters
-from realtime.preprocessing.quality import dvars_percent
+from realtime.preprocessing.quality import dvars_percent, tsnr
 from realtime.preprocessing.rigid import Pose, checked_affine, framewise_displacement_mm, voxel_sizes
 from realtime.preprocessing.sampling import VoxelSampler
 from realtime.preprocessing.scaling import CausalScaler
@@ -249,6 +249,8 @@ class Preprocessor:
         for _ in range(max(volumes_to_first_score, 2)):  # the second is the first that can be compared with one before
             copy.push(self._reference.T)
         copy.skip()
+        ones = np.ones(len(self._voxels))
+        tsnr(ones, ones, 1000.0)  # a run asks for it only once enough volumes stand behind it
 
     def _checked_own_affine(self, affine: NDArray[Any]) -> NDArray[np.float64]:
         own = checked_affine(affine)
