@@ -15,7 +15,7 @@ from realtime.music.synth_parts import Arrangement
 from realtime.music.synth_score import compose
 from realtime.music.synth_styles import GENRES
 
-NAMES = ("synth-128",)
+NAMES = ("synth-128", "scorer-64")
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio"
 RATE_HZ = 24000
 
@@ -136,5 +136,5 @@ def unit(rows):
 
 
 def test_a_name_that_is_no_embedder_is_refused_with_those_there_are():
-    with pytest.raises(DatasetError, match=r"no embedder 'mulan': wanted one of synth-128"):
+    with pytest.raises(DatasetError, match=r"no embedder 'mulan': wanted one of scorer-64, synth-128"):
         open_embedder("mulan")

@@ -48,9 +48,9 @@ def clap(folder):
 
 
 IMPLEMENTATIONS = {"logmel": lambda _: logmel(), "onnx": tiny, "onnx of samples": waveform, "clap": clap,
-                   "synth-128": lambda _: open_embedder("synth-128")}
-OURS = ("logmel", "synth-128")
-WITH_WORDS = ("clap", "onnx", "synth-128")
+                   "synth-128": lambda _: open_embedder("synth-128"), "scorer-64": lambda _: open_embedder("scorer-64")}
+OURS = ("logmel", "scorer-64", "synth-128")
+WITH_WORDS = ("clap", "onnx", "scorer-64", "synth-128")
 
 
 @pytest.fixture(scope="module")
