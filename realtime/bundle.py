@@ -4,7 +4,8 @@ A bundle is a folder::
 
     manifest.json     everything below in words and numbers, with a sha256 for every other file
     decoder.onnx      features (1, n_voxels) float32 -> embedding (1, dim) float32; μ and σ inside
-    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean; no pickled objects
+    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean, and tissues where the
+                      preprocessing asks for their means; no pickled objects
 """
 
 import hashlib
@@ -18,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.atomic import write_json
-from realtime.errors import BundleError, SpaceMismatchError
+from realtime.errors import BundleError, SpaceMismatchError, VolumeError
 from realtime.messages import EmbeddingSpace
-from realtime.preprocessing import Preprocessor, PreprocessorSettings
+from realtime.preprocessing import Preprocessor, PreprocessorSettings, checked_tissues
 from scanner_bridge.volume import RunHeader
 
 FORMAT_VERSION = 1
@@ -89,6 +90,9 @@ class Bundle:
         The decoder.
     sha256 : str
         Of manifest.json as read; "" for a bundle not yet written.
+    tissues : uint8 array of shape (nx, ny, nz) or None
+        0, 1 white matter, 2 cerebrospinal fluid, in the reference's space; None where the
+        preprocessing does not ask for their means.
     """
 
     manifest: Manifest
@@ -99,10 +103,12 @@ class Bundle:
     embedding_mean: NDArray[np.float32]
     onnx: bytes
     sha256: str = ""
+    tissues: NDArray[np.uint8] | None = None
 
     def preprocessor(self) -> Preprocessor:
         """A preprocessor at the start of a run, as this bundle was trained with."""
-        return Preprocessor(self.reference, self.affine, self.voxels, self.manifest.preprocessing, self.feature_scale)
+        return Preprocessor(self.reference, self.affine, self.voxels, self.manifest.preprocessing, self.feature_scale,
+                            self.tissues)
 
 
 def write_bundle(folder: Path, bundle: Bundle) -> None:
@@ -110,7 +116,8 @@ def write_bundle(folder: Path, bundle: Bundle) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
     buffer = BytesIO()
-    np.savez(buffer, **{name: getattr(bundle, name) for name in _ARRAYS})
+    names = _ARRAYS if bundle.tissues is None else (*_ARRAYS, "tissues")
+    np.savez(buffer, **{name: getattr(bundle, name) for name in names})
     payloads = {"decoder.onnx": bundle.onnx, "arrays.npz": buffer.getvalue()}
     for name, payload in payloads.items():
         (folder / name).write_bytes(payload)
@@ -144,7 +151,7 @@ def read_bundle(folder: Path) -> Bundle:
         if missing:
             raise BundleError(f"{folder / 'arrays.npz'} lacks {', '.join(missing)}; export the bundle again")
         bundle = Bundle(manifest, **{name: arrays[name] for name in _ARRAYS}, onnx=payloads["decoder.onnx"],
-                        sha256=hashlib.sha256(raw).hexdigest())
+                        sha256=hashlib.sha256(raw).hexdigest(), tissues=arrays.get("tissues"))
     problems = _array_problems(bundle)
     if problems:
         raise BundleError(f"bundle {folder} is inconsistent: {'; '.join(problems)}; export it again")
@@ -198,6 +205,11 @@ def _array_problems(bundle: Bundle) -> list[str]:
         problems.append(f"reference has {bundle.reference.ndim} dimensions, wanted 3")
     elif n == 0 or bundle.voxels.min() < 0 or (bundle.voxels >= bundle.reference.shape).any():
         problems.append(f"voxels lie outside the reference of shape {bundle.reference.shape}")
+    if bundle.manifest.preprocessing.nuisance_tissues:
+        try:
+            checked_tissues(bundle.tissues, bundle.reference.shape)
+        except VolumeError as exc:
+            problems.append(str(exc))
     if len(bundle.manifest.posterior_scale) != bundle.manifest.window_volumes:
         problems.append(f"posterior_scale has {len(bundle.manifest.posterior_scale)} values, wanted "
                         f"{bundle.manifest.window_volumes}, one per volume of the window")

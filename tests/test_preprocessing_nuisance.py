@@ -16,7 +16,8 @@ from tests.preprocessing_phantom import rigid
 SETTINGS = PreprocessorSettings(tr_s=1.0, drift_tau_s=12.0, settle_s=3.0, scale_prior_s=5.0)
 WHOLE_RUN = PreprocessorSettings(tr_s=1.0, drift_tau_s=1e6, settle_s=0.0)
 EVENTS = st.lists(st.sampled_from(["volume", "volume", "volume", "censored", "lost"]), min_size=5, max_size=40)
-KINDS = st.sampled_from([("trend", 0), ("mean", 6), ("trend", 6), ("mean", 12), ("trend", 24)])
+KINDS = st.sampled_from([("trend", 0, False), ("mean", 6, False), ("trend", 6, True), ("mean", 12, False),
+                         ("trend", 24, True), ("mean", 0, True)])
 
 
 def wander(n_volumes, size=0.3, seed=1):
@@ -30,8 +31,16 @@ def moved(n_volumes, n_voxels=5, seed=0, poses=None):
     return (samples + (0 if poses is None else poses @ rng.normal(0.0, 10.0, (6, n_voxels)))).astype(np.float32)
 
 
+def tissue_means(n_volumes, seed=2):
+    """Percent of white matter and fluid: a random walk, and noise of half a percent."""
+    rng = np.random.default_rng(seed)
+    return 100.0 + np.column_stack([rng.normal(0.0, 0.2, n_volumes).cumsum(), rng.normal(0.0, 0.5, n_volumes)])
+
+
 def regressors_of(chosen, poses):
     columns = [naive.motion_regressors(poses, chosen.nuisance_motion)]
+    if chosen.nuisance_tissues:
+        columns.insert(0, tissue_means(len(poses)))
     if chosen.drift == "trend":
         columns.insert(0, np.arange(len(poses))[:, None] * chosen.tr_s / chosen.drift_tau_s)
     return np.hstack(columns)
@@ -40,9 +49,9 @@ def regressors_of(chosen, poses):
 @settings(deadline=None, max_examples=40)
 @given(EVENTS, KINDS)
 def test_features_equal_a_regression_solved_anew_for_every_volume(events, kind):
-    chosen = replace(SETTINGS, drift=kind[0], nuisance_motion=kind[1])
+    chosen = replace(SETTINGS, drift=kind[0], nuisance_motion=kind[1], nuisance_tissues=kind[2])
     events = ["volume", *events]  # the pose of the first volume that is not censored is the origin
-    poses = wander(len(events))
+    poses, tissues = wander(len(events)), tissue_means(len(events))
     for t in (t for t, event in enumerate(events) if event == "lost"):
         poses[t] = poses[t - 1]   # the change after a lost volume is against the last one that came
     samples, scale = moved(len(events), poses=poses), np.linspace(0.005, 0.02, 5)
@@ -55,7 +64,7 @@ def test_features_equal_a_regression_solved_anew_for_every_volume(events, kind):
         if event == "lost":
             scaler.skip()
             continue
-        features = scaler.push(samples[t], event == "censored", poses[t])
+        features = scaler.push(samples[t], event == "censored", poses[t], tissues[t])
         if t < 3 or np.isnan(wanted[t - 3]).any():
             assert not features.any()
         else:

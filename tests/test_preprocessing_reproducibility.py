@@ -21,15 +21,17 @@ from tests.preprocessing_phantom import make_phantom, wandering
 ROOT = Path(__file__).resolve().parents[1]
 PHANTOM = make_phantom((18, 20, 12), (9.0, 9.0, 10.0))
 VOXELS = PHANTOM.head_voxels(60)
+TISSUES = np.zeros(PHANTOM.shape, np.uint8)
+TISSUES[tuple(PHANTOM.head_voxels(260)[60:].T)] = np.repeat([1, 2], 100)
 SETTINGS = PreprocessorSettings(tr_s=1.0, drift_tau_s=8.0, settle_s=2.0, alignment_fwhm_mm=12.0, alignment_points=300)
-EVERYTHING = replace(SETTINGS, drift="trend", nuisance_motion=24, smoothing_fwhm_mm=20.0,
+EVERYTHING = replace(SETTINGS, drift="trend", nuisance_motion=24, nuisance_tissues=True, smoothing_fwhm_mm=20.0,
                      slice_times_s=tuple((k % 4) / 4 for k in range(12)))
 N_VOLUMES = 8
 RUN = [PHANTOM.volume(motion, 10.0, seed=t).astype(np.int16) for t, motion in enumerate(wandering(N_VOLUMES))]
 
 
 def make(settings=SETTINGS):
-    return Preprocessor(PHANTOM.volume(), PHANTOM.affine, VOXELS, settings, np.full(60, 0.01, np.float32))
+    return Preprocessor(PHANTOM.volume(), PHANTOM.affine, VOXELS, settings, np.full(60, 0.01, np.float32), TISSUES)
 
 
 def play(pre, volumes):
@@ -41,8 +43,9 @@ def play(pre, volumes):
             digests.append("lost")
             continue
         step = pre.push(volume)
+        tissues = None if step.tissue_percent is None else step.tissue_percent.tolist()
         numbers = (step.framewise_displacement_mm, step.censored, step.ready, step.gain, step.iterations,
-                   step.converged, step.dvars_percent, step.tsnr)
+                   step.converged, step.dvars_percent, step.tsnr, tissues)
         digests.append(hashlib.sha256(step.features.tobytes() + step.samples.tobytes() + step.motion.tobytes()
                                       + step.pose.tobytes() + repr(numbers).encode()).hexdigest())
     return digests
@@ -104,7 +107,8 @@ def test_the_scaler_alone_repeats_the_features_of_a_run_from_its_samples(chosen)
             scaler.skip()
             continue
         step = pre.push(volume)
-        np.testing.assert_array_equal(scaler.push(step.samples, step.censored, step.pose), step.features)
+        np.testing.assert_array_equal(scaler.push(step.samples, step.censored, step.pose, step.tissue_percent),
+                                      step.features)
         scored += bool(step.features.any())
     assert scored > N_VOLUMES
 
@@ -131,7 +135,7 @@ def test_outputs_and_states_are_the_callers_to_keep():
 
 def test_damaged_states_are_refused():
     payload = make().state().to_bytes()
-    other_format = payload.replace(b"cessor-2", b"cessor-9")
+    other_format = payload.replace(b"cessor-3", b"cessor-9")
     for damaged in (b"", payload[:-1], payload[: len(payload) // 2], b"\x90", other_format):
         with pytest.raises(VolumeError, match="not a preprocessor state"):
             PreprocessorState.from_bytes(damaged)

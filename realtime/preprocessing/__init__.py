@@ -5,8 +5,9 @@ from realtime.preprocessing.preprocessor import PreprocessedVolume, Preprocessor
 from realtime.preprocessing.scaling import CausalScaler
 from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.preprocessing.state import PreprocessorState
+from realtime.preprocessing.tissues import TISSUES, checked_tissues
 
 __all__ = [
-    "CausalScaler", "PreprocessedVolume", "Preprocessor", "PreprocessorSettings", "PreprocessorState",
-    "compiled_signatures",
+    "TISSUES", "CausalScaler", "PreprocessedVolume", "Preprocessor", "PreprocessorSettings", "PreprocessorState",
+    "checked_tissues", "compiled_signatures",
 ]

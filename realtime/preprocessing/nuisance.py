@@ -1,4 +1,4 @@
-"""What the signal follows besides the music, slow trend and movement of the head, learnt and removed causally."""
+"""What the signal follows besides the music, trend, movement and other tissues, learnt and removed causally."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from realtime.errors import VolumeError
 from realtime.preprocessing.nuisance_kernels import learn_regressors, regression_gains
 from realtime.preprocessing.settings import PreprocessorSettings
+from realtime.preprocessing.tissues import TISSUES
 
 _RADIUS_MM = 50.0           # turns count as the way of a point this far from the axis, as in framewise displacement
 _TREND_RIDGE = 10.0         # In volumes: the noise variance over the expected variance of a coefficient, of the change
 _MOTION_RIDGE = 100.0       # per time constant and per mm. On simulated runs smaller ones cost accuracy: slow movement
                             # and the slow part of the response resemble each other (docs/decisions/0008).
+_TISSUE_RIDGE = 1.0         # Per percent: a voxel is expected to follow it by about one SD of its noise.
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Nuisance:
     estimate up, as it does where P is kept; it stands for the coefficients expected beforehand.
 
     * "trend": time, so that the baseline is a weighted regression line instead of a mean.
+    * Tissues: means of white matter and cerebrospinal fluid (`TissueSampler`).
     * 6 motion regressors: translations of the head's centre (mm) and turns (2·tan(θ/2), in mm at
       50 mm), against the run's first trusted pose.
     * 12: and their changes since the last volume; 24: and the squares of those 12 (Friston et al.
@@ -63,14 +66,17 @@ class Nuisance:
     def __init__(self, n_voxels: int, settings: PreprocessorSettings, state: NuisanceState | None = None) -> None:
         self._settings = settings
         n_trend, n_motion = int(settings.drift == "trend"), settings.nuisance_motion
-        k = n_trend + n_motion
-        self.ridge = np.array([_TREND_RIDGE] * n_trend + [_MOTION_RIDGE] * n_motion)
+        n_tissues = len(TISSUES) if settings.nuisance_tissues else 0
+        k = n_trend + n_tissues + n_motion
+        self.ridge = np.array([_TREND_RIDGE] * n_trend + [_TISSUE_RIDGE] * n_tissues + [_MOTION_RIDGE] * n_motion)
+        self._tissues = slice(n_trend, n_trend + n_tissues)
         state = state or NuisanceState(np.zeros(k), np.zeros((k, k)), np.zeros((k, n_voxels)), None)
         self._mean, self._cross = state.mean.copy(), state.cross.copy()
         self.voxel_cross = state.voxel_cross.copy()
         self._poses = None if state.poses is None else state.poses.copy()
 
-    def regressors(self, pose: NDArray[np.float64] | None, elapsed: int, trusted: bool) -> NDArray[np.float64]:
+    def regressors(self, pose: NDArray[np.float64] | None, elapsed: int, trusted: bool,
+                   tissue_percent: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Regressors (k,) of a volume, and its pose becomes the last one.
 
         Parameters
@@ -81,16 +87,20 @@ class Nuisance:
             Volumes since the run's start.
         trusted : bool
             False: the pose is held from an earlier volume and starts no run.
+        tissue_percent : float64 array of shape (2,) or None
+            Of `TissueSampler`; None only where no tissue is regressed out.
 
         Raises
         ------
         VolumeError
-            The pose is missing or has another shape.
+            The pose or the tissues' means are missing or have another shape.
         """
         settings = self._settings
         out = np.zeros(len(self._mean))
         if settings.drift == "trend":
             out[0] = elapsed * settings.tr_s / settings.drift_tau_s
+        if settings.nuisance_tissues:
+            out[self._tissues] = _checked_means(tissue_percent)
         if not settings.nuisance_motion:
             return out
         if pose is None or pose.shape != (6,):
@@ -121,6 +131,14 @@ class Nuisance:
         """Everything remembered, as copies."""
         return NuisanceState(self._mean.copy(), self._cross.copy(), self.voxel_cross.copy(),
                              None if self._poses is None else self._poses.copy())
+
+
+def _checked_means(tissue_percent: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if tissue_percent is None or tissue_percent.shape != (len(TISSUES),):
+        shape = None if tissue_percent is None else tissue_percent.shape
+        raise VolumeError(f"tissue_percent has shape {shape}, wanted ({len(TISSUES)},): the means of "
+                          f"{' and '.join(TISSUES)} are needed with every volume")
+    return tissue_percent
 
 
 def pose_parameters(motion: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from realtime.preprocessing.scaling import CausalScaler
 from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.preprocessing.slice_timing import acquired_after, at_volume_start
 from realtime.preprocessing.state import PreprocessorState
+from realtime.preprocessing.tissues import TissueSampler, checked_tissues
 
 _LARGEST_INTENSITY = 1e30   # beyond it, float32 sums of a few voxels may overflow
 
@@ -63,6 +64,9 @@ class PreprocessedVolume:
     tsnr : float or None
         Temporal signal-to-noise ratio of the decoder's voxels, median, over what the run's
         statistics stand for; None while they stand for too little.
+    tissue_percent : float64 array of shape (2,) or None
+        Mean of white matter and of cerebrospinal fluid, percent of the reference's (`TissueSampler`);
+        None where they are not asked for.
     """
 
     features: NDArray[np.float32]
@@ -79,6 +83,7 @@ class PreprocessedVolume:
     pose: NDArray[np.float64]
     dvars_percent: float | None
     tsnr: float | None
+    tissue_percent: NDArray[np.float64] | None
 
 
 class Preprocessor:
@@ -98,6 +103,8 @@ class Preprocessor:
     settings : PreprocessorSettings
     feature_scale : float32 array of shape (n_voxels,) or None
         SD of each voxel in training as a fraction of its mean; None while it is not known.
+    tissues : integer array of shape (nx, ny, nz) or None
+        0, 1 white matter, 2 cerebrospinal fluid; looked at only with `nuisance_tissues`.
 
     Raises
     ------
@@ -106,7 +113,8 @@ class Preprocessor:
     """
 
     def __init__(self, reference: NDArray[Any], affine: NDArray[Any], voxels: NDArray[Any],
-                 settings: PreprocessorSettings, feature_scale: NDArray[Any] | None = None) -> None:
+                 settings: PreprocessorSettings, feature_scale: NDArray[Any] | None = None,
+                 tissues: NDArray[Any] | None = None) -> None:
         self._settings = settings
         self._reference = _canonical(reference, "reference")
         if not (np.abs(self._reference) <= _LARGEST_INTENSITY).all():
@@ -118,6 +126,10 @@ class Preprocessor:
         self._scaler = CausalScaler(len(self._voxels), settings, self._feature_scale)
         self._aligner = Aligner(self._reference, self._affine, settings)
         self._sampler = VoxelSampler(self._affine, self._voxels, settings.smoothing_fwhm_mm)
+        self._tissues = self._tissue_sampler = None
+        if settings.nuisance_tissues:
+            self._tissues = checked_tissues(tissues, self._reference.shape[::-1])
+            self._tissue_sampler = TissueSampler(self._tissues, self._reference, self._affine)
         self._last: Alignment | None = None
         self._buffer = np.empty_like(self._reference)  # fresh pages for every volume cost 0.9 ms at 96 x 96 x 72
         self._last_samples: NDArray[np.float32] | None = None
@@ -172,12 +184,15 @@ class Preprocessor:
             self._last = found
         held = self._last
         motion = np.eye(4) if held is None else held.pose.motion(self._aligner.centre)
+        tissue_percent = None  # read first: smoothing for the decoder's voxels changes the volume
+        if self._tissue_sampler is not None:
+            tissue_percent = self._tissue_sampler.percent(volume, affine, motion)
         read = self._sampler.sample_in_place(volume, affine, motion)
         samples = self._at_volume_start(read, affine, motion)
         censored = not found.trusted or n_repaired > 0 or displacement_mm > self._settings.censor_fd_mm
         settling = self._scaler.settling
         pose = pose_parameters(motion, self._aligner.centre)
-        features = self._scaler.push(samples, censored, pose)
+        features = self._scaler.push(samples, censored, pose, tissue_percent)
         change = None if self._last_samples is None else dvars_percent(read, self._last_samples)
         self._last_samples, self._volumes_since = read.copy(), 0
         return PreprocessedVolume(
@@ -185,7 +200,7 @@ class Preprocessor:
             censored=censored, ready=not settling and self._scaler.has_baseline,
             gain=1.0 if held is None else held.gain, iterations=found.iterations, converged=found.converged,
             trusted=found.trusted, repaired_voxels=n_repaired, pose=pose, dvars_percent=change,
-            tsnr=self._scaler.tsnr)
+            tsnr=self._scaler.tsnr, tissue_percent=tissue_percent)
 
     def _at_volume_start(self, read: NDArray[np.float32], affine: NDArray[np.float64],
                          motion: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -222,12 +237,13 @@ class Preprocessor:
             regressor_mean=None if nuisance is None else nuisance.mean,
             regressor_cross=None if nuisance is None else nuisance.cross,
             voxel_cross=None if nuisance is None else nuisance.voxel_cross,
-            poses=None if nuisance is None else nuisance.poses)
+            poses=None if nuisance is None else nuisance.poses,
+            tissues=None if self._tissues is None else self._tissues.copy())
 
     @classmethod
     def restore(cls, state: PreprocessorState) -> "Preprocessor":
         """A preprocessor that goes on exactly where `state` was taken, bit for bit."""
-        restored = cls(state.reference, state.affine, state.voxels, state.settings, state.feature_scale)
+        restored = cls(state.reference, state.affine, state.voxels, state.settings, state.feature_scale, state.tissues)
         if state.aligned:
             pose = Pose(state.rotation.copy(), state.position.copy())
             restored._last = Alignment(pose, state.gain, state.residual, 1.0, 0, True)
@@ -244,7 +260,8 @@ class Preprocessor:
 
         The first call in a process takes 0.5 s with numba's cache and about 14 s without.
         """
-        copy = Preprocessor(self._reference.T, self._affine, self._voxels, self._settings, self._feature_scale)
+        copy = Preprocessor(self._reference.T, self._affine, self._voxels, self._settings, self._feature_scale,
+                            self._tissues)
         volumes_to_first_score = math.ceil(self._settings.settle_s / self._settings.tr_s) + 1
         for _ in range(max(volumes_to_first_score, 2)):  # the second is the first that can be compared with one before
             copy.push(self._reference.T)

@@ -51,9 +51,9 @@ class CausalScaler:
 
     The variance starts from `feature_scale`, which counts for `scale_prior_s` of scanning.
 
-    With `drift` "trend" or `nuisance_motion`, sample - mean is replaced by the residual of a weighted
-    regression (`Nuisance`) that forgets as the mean does and includes the volume being scored: the
-    mean is the regression on a constant alone. The variance is then that of the residuals.
+    With `drift` "trend", `nuisance_motion` or `nuisance_tissues`, sample - mean is replaced by the
+    residual of a weighted regression (`Nuisance`) that forgets as the mean does and includes the volume
+    being scored: the mean is the regression on a constant alone. The variance is then that of the residuals.
 
     * The first `settle_s` of a run give zeros and enter no statistics.
     * A censored volume is scored, but enters no statistics: it is predicted from what was learnt.
@@ -108,7 +108,8 @@ class CausalScaler:
         return tsnr(self._mean, self._spread, self._count)
 
     def push(self, samples: NDArray[np.float32], censored: bool,
-             pose: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+             pose: NDArray[np.float64] | None = None,
+             tissue_percent: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Features of one volume.
 
         Parameters
@@ -119,6 +120,8 @@ class CausalScaler:
             Score the volume, but learn nothing from it.
         pose : float64 array of shape (6,) or None
             Of `pose_parameters`; may be left out where no motion is regressed out.
+        tissue_percent : float64 array of shape (2,) or None
+            Of `TissueSampler`; may be left out where no tissue is regressed out.
 
         Returns
         -------
@@ -128,13 +131,15 @@ class CausalScaler:
         Raises
         ------
         VolumeError
-            `samples` has another shape.
+            `samples`, or the pose or means that the settings ask for, have another shape.
         """
         if samples.shape != self._mean.shape:
             raise VolumeError(f"samples have shape {samples.shape}, wanted {self._mean.shape}: one per decoder voxel")
         features = np.zeros(samples.shape, np.float32)
         nuisance = self._nuisance
-        regressors = None if nuisance is None else nuisance.regressors(pose, self._elapsed, not censored)
+        regressors = None
+        if nuisance is not None:
+            regressors = nuisance.regressors(pose, self._elapsed, not censored, tissue_percent)
         settling, before = self.settling, self._count
         self._elapsed += 1
         if settling:

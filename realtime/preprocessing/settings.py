@@ -43,6 +43,8 @@ class PreprocessorSettings:
         time constant.
     nuisance_motion : {0, 6, 12, 24}
         Motion regressors removed from every voxel (`Nuisance`).
+    nuisance_tissues : bool
+        Whether the means of white matter and cerebrospinal fluid are removed likewise.
     smoothing_fwhm_mm : float
         Gaussian smoothing of what the decoder's voxels read; 0 for none.
     slice_times_s : tuple of float
@@ -69,13 +71,15 @@ class PreprocessorSettings:
     repairable_fraction: float = 0.01
     drift: Literal["mean", "trend"] = "mean"
     nuisance_motion: int = 0
+    nuisance_tissues: bool = False
     smoothing_fwhm_mm: float = 0.0
     slice_times_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         lowest = {"settle_s": 0.0, "alignment_fwhm_mm": 0.0, "alignment_points": 100, "max_iterations": 1, "seed": 0,
                   "repairable_fraction": 0.0, "smoothing_fwhm_mm": 0.0}
-        choices = {"drift": ("mean", "trend"), "nuisance_motion": (0, 6, 12, 24)}
+        choices = {"drift": ("mean", "trend"), "nuisance_motion": (0, 6, 12, 24),
+                   "nuisance_tissues": (False, True)}
         problems = [f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(map(str, allowed))}"
                     for name, allowed in choices.items() if getattr(self, name) not in allowed]
         object.__setattr__(self, "slice_times_s", tuple(float(time_s) for time_s in self.slice_times_s))
@@ -93,4 +97,4 @@ class PreprocessorSettings:
     @property
     def has_regression(self) -> bool:
         """Whether more than a running mean is removed from the samples."""
-        return self.drift == "trend" or self.nuisance_motion > 0
+        return self.drift == "trend" or self.nuisance_motion > 0 or self.nuisance_tissues

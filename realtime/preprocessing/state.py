@@ -12,10 +12,10 @@ from realtime.preprocessing.nuisance import NuisanceState
 from realtime.preprocessing.scaling import ScalerState
 from realtime.preprocessing.settings import PreprocessorSettings
 
-FORMAT = "innerear-preprocessor-2"
+FORMAT = "innerear-preprocessor-3"
 _DTYPES = {"reference": "<f4", "affine": "<f8", "voxels": "<i4", "feature_scale": "<f4", "rotation": "<f8",
            "position": "<f8", "mean": "<f8", "spread": "<f8", "last_samples": "<f4", "regressor_mean": "<f8",
-           "regressor_cross": "<f8", "voxel_cross": "<f8", "poses": "<f8"}
+           "regressor_cross": "<f8", "voxel_cross": "<f8", "poses": "<f8", "tissues": "|u1"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,8 @@ class PreprocessorState:
         Lost ones since then.
     regressor_mean, regressor_cross, voxel_cross, poses : float64 arrays or None
         Of `NuisanceState`; None without a regression.
+    tissues : uint8 array of shape (nx, ny, nz) or None
+        0, 1 white matter, 2 cerebrospinal fluid; None where their means are not asked for.
     """
 
     settings: PreprocessorSettings
@@ -73,6 +75,7 @@ class PreprocessorState:
     regressor_cross: NDArray[np.float64] | None
     voxel_cross: NDArray[np.float64] | None
     poses: NDArray[np.float64] | None
+    tissues: NDArray[np.uint8] | None
 
     def scaler(self) -> ScalerState:
         """The part of it that the scaler remembers."""
