@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.decoding.evidence import RunningMean, Schedule
 from realtime.errors import VolumeError
-from realtime.preprocessing import CausalScaler, Preprocessor, PreprocessorSettings
+from realtime.preprocessing import TISSUES, CausalScaler, Preprocessor, PreprocessorSettings
 from realtime.session.events import Event
 from scanner_bridge.volume import scanner_units
 
@@ -30,12 +30,15 @@ class Frame:
     affine : float64 array of shape (4, 4)
     voxels : int32 array of shape (n_voxels, 3)
     preprocessing : PreprocessorSettings
+    tissues : uint8 array of shape (nx, ny, nz) or None
+        As in a bundle.
     """
 
     reference: NDArray[np.float32]
     affine: NDArray[np.float64]
     voxels: NDArray[np.int32]
     preprocessing: PreprocessorSettings
+    tissues: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,8 @@ class RunSamples:
         Framewise displacement.
     poses : float64 array of shape (n_volumes, 6)
         Where the head was, for the scaler; zeros for lost volumes.
+    tissue_percent : float64 array of shape (n_volumes, 2)
+        Means of white matter and cerebrospinal fluid, likewise; zeros where they are not asked for.
     """
 
     run: RecordedRun
@@ -62,6 +67,7 @@ class RunSamples:
     ready: NDArray[np.bool_]
     displacement_mm: NDArray[np.float64]
     poses: NDArray[np.float64]
+    tissue_percent: NDArray[np.float64]
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -71,10 +77,11 @@ class RunSamples:
 
 def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
     """Push a run through the preprocessor and keep what it sampled in `path`."""
-    pre = Preprocessor(frame.reference, frame.affine, frame.voxels, frame.preprocessing)
+    pre = Preprocessor(frame.reference, frame.affine, frame.voxels, frame.preprocessing, tissues=frame.tissues)
     samples = np.zeros((run.n_volumes, len(frame.voxels)), np.float32)
     lost, censored, ready = (np.zeros(run.n_volumes, bool) for _ in range(3))
     displacement_mm, poses = np.zeros(run.n_volumes), np.zeros((run.n_volumes, 6))
+    tissue_percent = np.zeros((run.n_volumes, len(TISSUES)))
     for volume in read_volumes(run):
         try:
             step = pre.push(scanner_units(volume), affine=volume.affine)
@@ -85,8 +92,10 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
         samples[volume.index] = step.samples
         censored[volume.index], ready[volume.index] = step.censored, step.ready
         displacement_mm[volume.index], poses[volume.index] = step.framewise_displacement_mm, step.pose
+        if step.tissue_percent is not None:
+            tissue_percent[volume.index] = step.tissue_percent
     np.save(path, samples)
-    return RunSamples(run, path, lost, censored, ready, displacement_mm, poses)
+    return RunSamples(run, path, lost, censored, ready, displacement_mm, poses, tissue_percent)
 
 
 def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings) -> NDArray[np.float32]:
@@ -142,7 +151,8 @@ def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.f
             scaler.skip()
             push(volume, None)
         else:
-            push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume]), run.poses[volume]))
+            push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume]), run.poses[volume],
+                                     run.tissue_percent[volume]))
     return scaler
 
 

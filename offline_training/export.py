@@ -91,7 +91,7 @@ def export_bundle(folder: Path, manifest: Manifest, frame: Frame, feature_scale:
     shutil.rmtree(scratch, ignore_errors=True)
     bundle = Bundle(manifest, np.asarray(frame.reference, np.float32), np.asarray(frame.affine, np.float64),
                     np.asarray(frame.voxels, np.int32), np.asarray(feature_scale, np.float32),
-                    np.asarray(embedding_mean, np.float32), onnx_graph(decoder))
+                    np.asarray(embedding_mean, np.float32), onnx_graph(decoder), tissues=frame.tissues)
     try:
         write_bundle(scratch, bundle)
         parity = check_parity(read_bundle(scratch), decoder, rows)

@@ -21,6 +21,7 @@ from offline_training.fit import Trials
 from offline_training.reference import brain_voxels, make_reference
 from offline_training.regions import read_region
 from offline_training.runs import Dataset, RecordedRun, read_volumes
+from offline_training.segmentation import read_tissues
 from offline_training.train_settings import TrainSettings
 from realtime.decoding.evidence import Schedule
 from realtime.music.catalogue import Catalogue
@@ -59,8 +60,8 @@ def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
     Raises
     ------
     DatasetError
-        The images hold no head, the region lies outside it, or slice times are asked for and not
-        the same in all runs.
+        The images hold no head, the region lies outside it, slice times are asked for and not the
+        same in all runs, or tissue means without a segmentation on the runs' grid.
     """
     first = dataset.training[0]
     preprocessing = replace(settings.preprocessing, tr_s=first.tr_s)
@@ -68,7 +69,8 @@ def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
         preprocessing = replace(preprocessing, slice_times_s=_slice_times(dataset))
     reference = make_reference(read_volumes(first), preprocessing)
     candidates = _candidates(reference, first, settings.region or dataset.region)
-    return Frame(reference, first.affine, candidates, preprocessing)
+    tissues = read_tissues(dataset.segmentations, first.shape, first.affine) if preprocessing.nuisance_tissues else None
+    return Frame(reference, first.affine, candidates, preprocessing, tissues)
 
 
 def make_material(frame: Frame, sampled: Sequence[RunSamples], catalogue: Catalogue, settings: TrainSettings,

@@ -1,6 +1,7 @@
 """The reference image of a bundle and where in it the brain is."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,8 @@ def make_reference(volumes: Iterable[Volume], settings: PreprocessorSettings) ->
     affine = np.asarray(middle.affine, np.float64)
     target = scanner_units(middle)
     anywhere = np.array([[size // 2 for size in target.shape]], np.int32)
-    aligner = Preprocessor(np.nan_to_num(np.asarray(target, np.float32)), affine, anywhere, settings)
+    aligner = Preprocessor(np.nan_to_num(np.asarray(target, np.float32)), affine, anywhere,
+                           replace(settings, nuisance_tissues=False))
     total, n_used = np.zeros(target.shape), 0
     for volume in chosen:
         array = scanner_units(volume)

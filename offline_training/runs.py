@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
 from offline_training.regions import find_region
+from offline_training.segmentation import find_segmentations
 from realtime.errors import EventsError
 from realtime.session.events import Event, check_events_fit, read_events
 from scanner_bridge.errors import SourceError
@@ -74,12 +75,15 @@ class Dataset:
         In order of name; test runs are never trained on.
     region : Path or None
         Mask of where the decoder may look, when the data set has one.
+    segmentations : tuple of Path
+        Images that may say where white matter and fluid are, of any space.
     """
 
     subject: str
     training: tuple[RecordedRun, ...]
     test: tuple[RecordedRun, ...]
     region: Path | None = None
+    segmentations: tuple[Path, ...] = ()
 
 
 def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
@@ -120,7 +124,8 @@ def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
         raise DatasetError(f"{len(problems)} problems in {folder}: {'; '.join(problems[:3])}")
     runs = _with_dummies(runs)
     test = tuple(run for run in runs if "test" in run.task.lower())
-    return Dataset(wanted, tuple(run for run in runs if run not in test), test, find_region(folder, wanted))
+    return Dataset(wanted, tuple(run for run in runs if run not in test), test, find_region(folder, wanted),
+                   find_segmentations(folder, wanted))
 
 
 def read_run(bold: Path) -> RecordedRun:

@@ -89,7 +89,8 @@ def _made_from(run: RecordedRun, frame: Frame) -> Iterable[bytes]:
     with run.bold.open("rb") as file:
         yield hashlib.file_digest(file, "sha256").digest()
     yield repr((run.tr_s, run.slice_times_s, run.n_volumes, frame.preprocessing)).encode()
-    for array in (run.affine, frame.reference, frame.affine, frame.voxels):
+    tissues = () if frame.tissues is None else (frame.tissues,)
+    for array in (run.affine, frame.reference, frame.affine, frame.voxels, *tissues):
         yield repr((array.shape, array.dtype.str)).encode() + array.tobytes()
     for source in sorted(Path(preprocessing.__file__).parent.glob("*.py")):
         yield source.read_bytes()

@@ -144,7 +144,7 @@ def test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(
         trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     """Samples kept on disk and scaled again afterwards equal pushing volumes with the final bundle, bit for bit."""
     bundle, run = trained.bundle, dataset.training[1]
-    frame = Frame(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing)
+    frame = Frame(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing, bundle.tissues)
     schedule = schedule_of(run.events, TR_S, bundle.manifest.lag_volumes, bundle.manifest.window_volumes)
     means = trial_means(sample_run(run, frame, tmp_path / "run.npy"), frame, schedule, bundle.feature_scale)
     pre = bundle.preprocessor()
@@ -158,15 +158,29 @@ def test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(
     assert compared > 50
 
 
+def write_segmentation(folder: Path, affine: NDArray[np.float64], name: str = "sub-01_space-boldref_dseg.nii.gz",
+                       shape: tuple[int, ...] = SHAPE) -> Path:
+    """Two cubes of 5 voxels between the responding blobs, white matter (2) and fluid (3); the rest is grey (1)."""
+    labels = np.ones(shape, np.uint8)
+    labels[9:14, 4:9, 5:10], labels[9:14, 15:20, 5:10] = 2, 3
+    path = folder / "derivatives" / "segmentation" / "sub-01" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(labels, affine), path)
+    return path
+
+
 def test_every_option_of_the_preprocessing_reaches_the_bundle_and_the_live_path(
         dataset: Dataset, executor: Executor, tmp_path: Path) -> None:
     times_s = tuple(round(0.8 * z / SHAPE[2], 3) for z in range(SHAPE[2]))
     told = replace(dataset, training=tuple(replace(run, slice_times_s=times_s) for run in dataset.training),
-                   test=tuple(replace(run, slice_times_s=times_s) for run in dataset.test))
-    chosen = replace(PREPROCESSING, drift="trend", nuisance_motion=6, smoothing_fwhm_mm=5.0)
+                   test=tuple(replace(run, slice_times_s=times_s) for run in dataset.test),
+                   segmentations=(write_segmentation(tmp_path, dataset.training[0].affine),))
+    chosen = replace(PREPROCESSING, drift="trend", nuisance_motion=6, nuisance_tissues=True, smoothing_fwhm_mm=5.0)
     options = train(told, catalogue(), tmp_path / "b", executor,
                     replace(SETTINGS, preprocessing=chosen, slice_timing=True))
     assert options.bundle.manifest.preprocessing == replace(chosen, slice_times_s=times_s)
+    assert options.bundle.tissues is not None
+    assert np.bincount(options.bundle.tissues.ravel()).tolist() == [np.prod(SHAPE) - 54, 27, 27]  # less a voxel around
     assert options.evaluation is not None
     assert options.evaluation.identification_accuracy > 0.7
     test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(options, told, tmp_path)

@@ -50,6 +50,8 @@ class Head:
     temporal : bool array of shape (mz, my, mx)
         What an atlas would call superior temporal cortex: grey matter around the responding voxels,
         about twice as many, drawn without knowing them and a little displaced.
+    tissues : uint8 array of shape (mz, my, mx)
+        What a segmentation would say, in BIDS's labels: 1 grey matter, 2 white matter, 3 fluid.
     """
 
     affine: NDArray[np.float64]
@@ -59,6 +61,7 @@ class Head:
     fluid: NDArray[np.float32]
     auditory: NDArray[np.int64]
     temporal: NDArray[np.bool_]
+    tissues: NDArray[np.uint8]
 
 
 def scanner_affine(settings: ScannerSettings) -> NDArray[np.float64]:
@@ -90,8 +93,10 @@ def build_head(subject: SubjectSettings, scanner: ScannerSettings) -> Head:
         intensity *= 1 - 0.75 * np.exp(-0.5 * (((mni - np.array(centre)) ** 2).sum(axis=-1)) / width**2)
     auditory = _auditory(mni, grey, subject.n_auditory)
     temporal = _temporal(mni + rng.normal(0, _ATLAS_ERROR_MM, 3), grey)
-    return Head(affine, intensity.astype(np.float32), brain_share > 0.4, grey, fluid.astype(np.float32), auditory,
-                temporal)
+    brain = brain_share > 0.4
+    tissues = np.where(brain, 1 + np.argmax([grey, white, fluid], axis=0), 0).astype(np.uint8)
+    return Head(affine, intensity.astype(np.float32), brain, grey, fluid.astype(np.float32), auditory, temporal,
+                tissues)
 
 
 def _world_mm(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:

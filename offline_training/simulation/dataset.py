@@ -5,6 +5,7 @@
     dataset_description.json  README  participants.tsv
     sub-simulated/func/sub-simulated_task-Training_run-01_bold.nii  .json  _events.tsv   and so on
     derivatives/regions/      superior temporal cortex as an atlas would draw it
+    derivatives/segmentation/ grey matter, white matter and fluid
     stimuli/                  the corpus, see offline_training.corpus
     sourcedata/truth/         what a real scan would not tell: motion, responding voxels
 """
@@ -108,7 +109,7 @@ def simulate_session(
     jobs = list(_jobs(out, plans, corpus, head, features, tuning, settings))
     _run_jobs(jobs, settings, progress, phantom)
     truth = _write_subject_truth(out, head, tuning)
-    _write_region(out, head)
+    _write_derivatives(out, head)
     _write_dataset_files(out, settings)
     runs = tuple(SimulatedRun(plan.task, plan.number, len(job.signal), job.bold, job.events, job.truth)
                  for plan, job in zip(plans, jobs, strict=True))
@@ -196,12 +197,15 @@ def _write_subject_truth(out: Path, head: Head, tuning: Tuning) -> Path:
     return path
 
 
-def _write_region(out: Path, head: Head) -> None:
-    path = out / "derivatives" / "regions" / SUBJECT / f"{SUBJECT}_desc-temporal_mask.nii.gz"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_derivatives(out: Path, head: Head) -> None:
     inside = (slice(PAD, -PAD),) * 3
-    image: Any = nibabel.Nifti1Image(head.temporal[inside].T.astype(np.uint8), head.affine)  # type: ignore[no-untyped-call]
-    nibabel.save(image, path)
+    images = {f"regions/{SUBJECT}/{SUBJECT}_desc-temporal_mask.nii.gz": head.temporal,
+              f"segmentation/{SUBJECT}/{SUBJECT}_space-boldref_dseg.nii.gz": head.tissues}
+    for name, labels in images.items():
+        path = out / "derivatives" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image: Any = nibabel.Nifti1Image(labels[inside].T.astype(np.uint8), head.affine)  # type: ignore[no-untyped-call]
+        nibabel.save(image, path)
 
 
 def _write_dataset_files(out: Path, settings: SimulationSettings) -> None:
