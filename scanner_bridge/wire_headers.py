@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import WIRE_DTYPES, Message, RunEnd, RunHeader, TriggerSummary, Volume
 
-MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 
 RUN, VOLUME, END = 1, 2, 3
 KINDS = (RUN, VOLUME, END)
