@@ -62,10 +62,10 @@ def read_tissues(segmentations: Sequence[Path], shape: tuple[int, ...],
     discrete = [path for path in fitting if _DISCRETE in path.name]
     shares = [[path for path in fitting if kind in path.name] for kind in _SHARES]
     if len(discrete) == 1:
-        labels = np.asarray(fitting[discrete[0]].dataobj)
+        used, labels = discrete[0], np.asarray(fitting[discrete[0]].dataobj)
         masks = [labels == _WHITE_MATTER, labels == _FLUID]
     elif not discrete and [len(paths) for paths in shares] == [1, 1]:
-        masks = [np.asarray(fitting[paths[0]].dataobj) > _LIKELY for paths in shares]
+        used, masks = shares[0][0], [np.asarray(fitting[paths[0]].dataobj) > _LIKELY for paths in shares]
     else:
         raise DatasetError("nuisance_tissues needs one segmentation (*_dseg, or *_label-WM_probseg and "
                            f"*_label-CSF_probseg) on the runs' grid {tuple(shape)} below derivatives/, got "
@@ -77,7 +77,7 @@ def read_tissues(segmentations: Sequence[Path], shape: tuple[int, ...],
         tissues[tuple(voxels[:: math.ceil(len(voxels) / _MOST_VOXELS) or 1].T)] = label
     missing = [name for label, name in ((1, "white matter"), (2, "fluid")) if not (tissues == label).any()]
     if missing:
-        raise DatasetError(f"the segmentation {next(iter(fitting)).name} holds no {' and no '.join(missing)} with that "
+        raise DatasetError(f"the segmentation {used.name} holds no {' and no '.join(missing)} with that "
                            "tissue on every side; correct its labels (2 white matter, 3 fluid), or train without "
                            "nuisance_tissues")
     return tissues
