@@ -56,7 +56,11 @@ class Line:
             while True:
                 near, _ = self._listener.accept()
                 self.whole.wait()
-                far = socket.create_connection(("127.0.0.1", self.target_port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target_port))
+                except ConnectionRefusedError:  # the receiver is still starting: the bridge will try again
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
