@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from realtime.generators.readouts import NUMBERS, STYLE_OF, VOICE_OF, Readouts
 from realtime.generators.token_model import ModelSpec, TokenModel
@@ -42,7 +43,7 @@ def condition(number: int, seed: int | None = None, clip_id: str = "") -> Condit
 
 @cache
 def _untrained() -> bytes:
-    import torch
+    torch = pytest.importorskip("torch", reason="making a network needs the extra 'embedder'")
 
     from offline_training.generator.network import Network, NetworkSize, to_onnx
 
@@ -79,7 +80,7 @@ def fake_endpoint() -> str:
 
 def write_untrained(folder: Path) -> Path:
     """A generator's folder in the space of `builders`, with random weights."""
-    import torch
+    torch = pytest.importorskip("torch", reason="making a network needs the extra 'embedder'")
 
     from offline_training.generator.export import write_generator
     from offline_training.generator.network import Network, NetworkSize

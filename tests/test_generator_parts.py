@@ -215,6 +215,7 @@ def test_a_file_that_is_no_diary_is_refused(tmp_path: Path) -> None:
 
 def test_a_generator_is_trained_and_written_as_the_live_program_reads_it(tmp_path: Path) -> None:
     """Everything real and tiny: pieces heard, read-outs above chance on the pieces, a loss that falls."""
+    pytest.importorskip("torch", reason="training generators needs the extra 'embedder'")
     from offline_training.generator.attributes import fit_readouts, judge_readouts
     from offline_training.generator.export import write_generator
     from offline_training.generator.fit_tokens import TokenTraining, train_tokens
@@ -240,7 +241,7 @@ def test_a_generator_is_trained_and_written_as_the_live_program_reads_it(tmp_pat
 
 def test_one_token_at_a_time_on_onnx_is_the_whole_text_in_torch() -> None:
     """Parity of the exported step and its ring with training's attention."""
-    import torch
+    torch = pytest.importorskip("torch", reason="making a network needs the extra 'embedder'")
 
     from offline_training.generator.network import Network, NetworkSize, to_onnx
 
