@@ -225,8 +225,8 @@ def _delays_ms(watching: Watching, poll_s: float) -> list[float]:
             for number in range(1, 61):
                 first.InstanceNumber, first.SOPInstanceUID = number, f"1.2.3.{number}"
                 first.save_as(scratch / "next")
-                (scratch / "next").rename(folder / f"{number:06d}.dcm")
                 done_s.append(time.perf_counter())
+                (scratch / "next").rename(folder / f"{number:06d}.dcm")
                 waiting.get()
                 stop.wait(0.02 + 0.01 * (number % 7))  # so that files come at any moment of a poll interval
 
