@@ -7,7 +7,7 @@ from typing import NoReturn
 from realtime.playback.halt import halt
 from realtime.session.folder import SessionFolder
 
-USAGE = """usage: innerear stop SESSION
+USAGE = """Usage: innerear stop SESSION
 
 Silence the session in this folder at once, straight at its player, whatever the live program does.
 It holds, for later players in the folder too, until: innerear sound rearm SESSION
