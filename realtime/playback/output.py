@@ -144,9 +144,12 @@ class Output:
             return
 
     def _take_back(self, drain: Drain) -> None:
+        def faded_in(_outlet: Outlet) -> Drain:
+            self._gate.drop(COMES_BACK_S)  # only now that the clock pulls no more: the rise is the card's from its first frame
+            return drain
+
         self._returned = None
-        self._gate.drop(COMES_BACK_S)
-        self._sink.replace_drain(lambda _outlet: drain)
+        self._sink.replace_drain(faded_in)
         self.kind, self._recovered = "device", drain.device
 
     def _open_clock(self, outlet: Outlet) -> Drain:
