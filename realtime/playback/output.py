@@ -145,7 +145,7 @@ class Output:
 
     def _take_back(self, drain: Drain) -> None:
         def faded_in(_outlet: Outlet) -> Drain:
-            self._gate.drop(COMES_BACK_S)  # only now that the clock pulls no more: the rise is the card's from its first frame
+            self._gate.drop(COMES_BACK_S)  # only now, when the clock pulls no more: the whole rise is the card's
             return drain
 
         self._returned = None
