@@ -7,10 +7,11 @@ paths, so both have to lie on a file system that all of them share.
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from offline_training.errors import TrainingError
@@ -23,8 +24,20 @@ def worker_processes(n_workers: int | None = None) -> Iterator[ProcessPoolExecut
     """A pool of fresh processes, one BLAS thread each: forking a process with numba threads deadlocks."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    with ProcessPoolExecutor(n_workers or os.cpu_count(), get_context("spawn")) as executor:
+    with ProcessPoolExecutor(n_workers or os.cpu_count(), get_context("spawn"), _end_with_parent) as executor:
         yield executor
+
+
+def _end_with_parent() -> None:
+    """A pool whose owner was killed would wait for work for ever, with all the memory it holds."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 @contextmanager
