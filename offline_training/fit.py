@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from offline_training.errors import FitError
+from offline_training.splits import deal_folds
 from offline_training.voxels import choose_voxels, encoding_correlations
 from realtime.scoring import identification_accuracy
 
@@ -37,7 +38,8 @@ class FitSettings:
         length of a centred target. Of the best 250 voxels of the head, 53 % were truly auditory
         with 3, 67 % with 30, 68 % with 1000; within the region it hardly matters.
     n_folds : int
-        Runs are dealt into at most this many folds; with as many runs or fewer, a fold is a run.
+        Runs are dealt into at most this many folds (`deal_folds`); with as many runs or fewer, a fold is a run, or the
+        runs that share music.
     """
 
     n_voxels: int = 1000
@@ -59,13 +61,17 @@ class Trials:
     clip_ids : tuple of str
         What was heard.
     run_ids : tuple of str
-        Where; the folds.
+        Where; folds are made of runs.
+    tracks : tuple of str
+        Recording each clip was cut from: two clips of one are never on both sides of a fold's border. Empty
+        where a clip's id says it.
     """
 
     features: NDArray[np.float32]
     targets: Floats
     clip_ids: tuple[str, ...]
     run_ids: tuple[str, ...]
+    tracks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,16 +154,14 @@ def fit_ridge(trials: Trials, settings: FitSettings | None = None) -> RidgeFit:
     Raises
     ------
     FitError
-        Fewer than two runs, a clip heard in two runs (it would leak between folds), rows that do
-        not belong together, or no voxel that varies.
+        Fewer than two runs, runs that all share music, fewer clips than folds, rows that do not belong
+        together, or no voxel that varies.
     """
     settings = settings or FitSettings()
     _check(trials)
     grid = np.array(settings.alphas)
-    names = tuple(dict.fromkeys(trials.run_ids))
-    n_folds = min(settings.n_folds, len(names))
-    fold_of_run = {run: position % n_folds for position, run in enumerate(names)}
-    fold = np.array([fold_of_run[run] for run in trials.run_ids])
+    fold = deal_folds(trials.run_ids, trials.tracks or trials.clip_ids, settings.n_folds)
+    n_folds, fold_of_run = int(fold.max()) + 1, dict(zip(trials.run_ids, fold.tolist(), strict=True))
     single, pairs = _held_out_errors(trials, fold, settings)
     maps, predictions = [], np.empty_like(trials.targets)
     for k in range(n_folds):
@@ -167,7 +171,7 @@ def fit_ridge(trials: Trials, settings: FitSettings | None = None) -> RidgeFit:
         maps.append(_dual(trials, fold != k, fold, settings).map(alphas))
         predictions[fold == k] = maps[k].predict(trials.features[fold == k])
     alphas = grid[np.argmin(single, axis=0)]
-    return RidgeFit(_final(trials, fold, alphas, settings), alphas, {run: maps[fold_of_run[run]] for run in names},
+    return RidgeFit(_final(trials, fold, alphas, settings), alphas, {run: maps[k] for run, k in fold_of_run.items()},
                     predictions, within_runs(trials, predictions))
 
 
@@ -207,14 +211,6 @@ def _check(trials: Trials) -> None:
     if len(sizes) < 2 or min(sizes) < 2:
         raise FitError(f"{len(sizes)} training runs with {sizes} trials: cross-validation leaves one run out and needs "
                        "at least 2 runs of at least 2 trials; record more, or leave out runs with few usable volumes")
-    heard: dict[str, set[str]] = {}
-    for clip, run in zip(trials.clip_ids, trials.run_ids, strict=True):
-        heard.setdefault(clip, set()).add(run)
-    leaking = sorted(clip for clip, runs in heard.items() if len(runs) > 1)
-    if leaking:
-        raise FitError(f"{len(leaking)} clips were heard in more than one training run, {leaking[0]!r} in "
-                       f"{', '.join(sorted(heard[leaking[0]]))}: a fold would test what it was trained "
-                       "on; leave the repeats out")
 
 
 def _dual(trials: Trials, known: NDArray[np.bool_], fold: NDArray[np.intp], settings: FitSettings) -> _Dual:

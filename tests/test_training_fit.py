@@ -116,6 +116,13 @@ def test_more_runs_than_folds_are_dealt_out_and_none_is_predicted_by_itself() ->
     assert fit.folds["run-0"] is not fit.folds["run-1"]
 
 
+def test_runs_that_share_a_track_are_held_out_together() -> None:
+    data = trials(signal=1.0)
+    fit = fit_ridge(replace(data, tracks=("clip-39", *data.clip_ids[1:])), SETTINGS)
+    assert fit.folds["run-0"] is fit.folds["run-3"]
+    assert len({id(fold) for fold in fit.folds.values()}) == 3
+
+
 def test_two_runs_are_enough() -> None:
     assert fit_ridge(trials(n_runs=2, per_run=40, signal=2.0), SETTINGS).identification > 0.7
 
@@ -124,8 +131,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     data = trials()
     with pytest.raises(FitError, match=r"1 training runs with \[10\] trials"):
         fit_ridge(trials(n_runs=1), SETTINGS)
-    with pytest.raises(FitError, match=r"'clip-0' in run-0, run-3"):
-        fit_ridge(replace(data, clip_ids=(*data.clip_ids[:-1], "clip-0")), SETTINGS)
+    with pytest.raises(FitError, match=r"all 4 runs share music with each other, 'clip-0' in run-0, run-1, run-2"):
+        fit_ridge(replace(data, clip_ids=("clip-0", *data.clip_ids[1:10]) * 4), SETTINGS)
     with pytest.raises(FitError, match="NaN"):
         fit_ridge(replace(data, features=np.full_like(data.features, np.nan)), SETTINGS)
     with pytest.raises(FitError, match="none of the 300 voxels varies"):
