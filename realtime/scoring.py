@@ -92,6 +92,25 @@ class RankScore:
 
 
 @dataclass(frozen=True, eq=False)
+class ClipCorrelations:
+    """Every trial's prediction against every distinct clip.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Distinct clips, sorted.
+    own : intp array of shape (n_trials,)
+        Place of each trial's clip among them.
+    correlation : float64 array of shape (n_trials, n_clips)
+        Pearson's correlation, rounded so that a tie is a tie; NaN rows for trials without evidence.
+    """
+
+    names: tuple[str, ...]
+    own: NDArray[np.intp]
+    correlation: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class _Candidates:
     """Distinct clips: `own[i]` is trial i's, `beaten[i, k]` its score if k were its clip."""
 
@@ -208,8 +227,9 @@ def verdict(score: IdentificationScore, band: ChanceBand) -> str:
             "the music heard was decoded.")
 
 
-def _candidates(predictions: NDArray[np.floating], targets: NDArray[np.floating],
-                clip_ids: Sequence[str]) -> _Candidates:
+def clip_correlations(predictions: NDArray[np.floating], targets: NDArray[np.floating],
+                      clip_ids: Sequence[str]) -> ClipCorrelations:
+    """Correlate predictions with the distinct clips; parameters and errors as in `identification_accuracy`."""
     decoded, heard = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     if decoded.ndim != 2 or decoded.shape != heard.shape or len(clip_ids) != len(decoded):
         raise ValueError(f"predictions {decoded.shape}, targets {heard.shape} and {len(clip_ids)} clip ids do not "
@@ -219,14 +239,22 @@ def _candidates(predictions: NDArray[np.floating], targets: NDArray[np.floating]
     names, first, own = np.unique(list(clip_ids) or np.empty(0, str), return_index=True, return_inverse=True)
     # Equal correlations computed from different rows differ in the last bits; a tie is a tie.
     correlation = np.round(_standardised(decoded) @ _standardised(heard[first]).T, 12)
+    correlation[~np.isfinite(decoded).all(axis=1)] = np.nan
+    return ClipCorrelations(tuple(str(name) for name in names), own, correlation)
+
+
+def _candidates(predictions: NDArray[np.floating], targets: NDArray[np.floating],
+                clip_ids: Sequence[str]) -> _Candidates:
+    against = clip_correlations(predictions, targets, clip_ids)
+    correlation, names = against.correlation, against.names
     beaten = np.full(correlation.shape, np.nan)
     if len(names) > 1:
-        for i in np.flatnonzero(np.isfinite(decoded).all(axis=1)):
+        for i in np.flatnonzero(np.isfinite(correlation).all(axis=1)):
             ordered = np.sort(correlation[i])
             below = np.searchsorted(ordered, correlation[i], side="left")
             ties = np.searchsorted(ordered, correlation[i], side="right") - below - 1
             beaten[i] = (below + 0.5 * ties) / (len(names) - 1)
-    return _Candidates(own, beaten, tuple(str(name) for name in names))
+    return _Candidates(against.own, beaten, names)
 
 
 def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
