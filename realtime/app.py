@@ -27,7 +27,6 @@ from realtime.playback.lasting import LastingPlayer
 from realtime.playback.settings import RATE_HZ, is_volume
 from realtime.ports import MessageBus
 from realtime.preprocessing import compiled_signatures
-from realtime.session.core import Parts
 from realtime.session.entries import SoundState, last_sound, next_expected
 from realtime.session.events import read_events
 from realtime.session.fold import Outcome, SessionFold
@@ -35,6 +34,7 @@ from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
 from realtime.session.kept import about_session, check_same, keep_copies, read_parts
 from realtime.session.lock import held
+from realtime.session.parts import Parts
 from realtime.session.record import Document, DocumentLog, Record, is_finished
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.sounding import Sounding

@@ -13,8 +13,8 @@ from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
 from realtime.preprocessing import PreprocessorSettings
-from realtime.session.core import Parts
 from realtime.session.events import Event
+from realtime.session.parts import Parts
 from scanner_bridge.volume import RunHeader, Volume
 
 SHAPE = (24, 22, 14)

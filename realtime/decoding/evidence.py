@@ -7,6 +7,7 @@ because its noise falls with n. Pure: no clock, no I/O; the same pushes give the
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,18 @@ from numpy.typing import NDArray
 from realtime.errors import EventsError, VolumeError
 from realtime.messages import Evidence
 from realtime.ports import Decoder
+
+
+class Trials(Protocol):
+    """Which volumes are the evidence of which trial."""
+
+    def trial_of(self, volume_index: int) -> int:
+        """Number of the trial, from 0; -1 for none."""
+        ...
+
+    def with_mark(self, volume_index: int) -> "Trials":
+        """The same with one more trial from this volume on; EventsError when it cannot be."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class MeanState:
 
     Attributes
     ----------
-    schedule : Schedule
+    schedule : Trials
         With the marks made so far.
     last_volume : int
         Last index pushed; -1 before the first.
@@ -104,7 +117,7 @@ class MeanState:
         Sum of the trial's features in order of acquisition.
     """
 
-    schedule: Schedule
+    schedule: Trials
     last_volume: int
     trial: int
     n_volumes: int
@@ -116,11 +129,11 @@ class RunningMean:
 
     Parameters
     ----------
-    schedule : Schedule
+    schedule : Trials
         The run's trials.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Trials) -> None:
         self._schedule = schedule
         self._last_volume = -1
         self._trial = -1
@@ -128,7 +141,7 @@ class RunningMean:
         self._total = np.zeros(0)
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Trials:
         """The run's trials, marks included."""
         return self._schedule
 
@@ -197,18 +210,18 @@ class TrialEvidence:
 
     Parameters
     ----------
-    schedule : Schedule
+    schedule : Trials
         The run's trials.
     decoder : Decoder
         Features to embedding.
     """
 
-    def __init__(self, schedule: Schedule, decoder: Decoder) -> None:
+    def __init__(self, schedule: Trials, decoder: Decoder) -> None:
         self._mean = RunningMean(schedule)
         self._decoder = decoder
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Trials:
         """The run's trials, marks included."""
         return self._mean.schedule
 

@@ -4,22 +4,19 @@ It reads no clock, does no I/O and draws no random number, so that feeding it th
 gives the same documents, byte for byte: that is resuming after a crash, and that is replay.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from realtime.bundle import Bundle
-from realtime.decoding.evidence import Schedule, TrialEvidence
+from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import EventsError, VolumeError
-from realtime.generators.conditioning import Conditioner, Conditioning
+from realtime.generators.conditioning import Conditioner
 from realtime.messages import Condition, Cue
-from realtime.music.index import direction
-from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
-from realtime.ports import Decoder, MusicIndex
-from realtime.session.events import Event
+from realtime.music.selection import Decision
+from realtime.session.conduct import Conductor, FreeConductor
 from realtime.session.ordering import Missing, Ordered, Ordering
+from realtime.session.parts import Parts
 from realtime.session.record import Document, encode_vector
 from realtime.session.steps import Counts, Intake, Percept, Reaction, Status, Step
 from scanner_bridge.volume import RunHeader, Volume, scanner_units
@@ -29,29 +26,6 @@ MAX_UNANNOUNCED = 1000
 """A run whose length was not announced ends with at most so many volumes that never came: more is a damaged end."""
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """What the core is made of; see `realtime.app` for who makes it.
-
-    With `conditioning` decisions also condition a generator.
-    """
-
-    bundle: Bundle
-    decoder: Decoder
-    index: MusicIndex
-    events: tuple[Event, ...] = ()
-    events_name: str = ""
-    selection: SelectionSettings = field(default_factory=SelectionSettings)
-    wait_for_start: bool = False
-    conditioning: Conditioning | None = None
-
-    def schedule(self) -> Schedule:
-        """When the trials of the events begin; marks add to it at run time."""
-        manifest = self.bundle.manifest
-        return Schedule.from_onsets([event.onset_s for event in self.events], manifest.preprocessing.tr_s,
-                                    manifest.lag_volumes, manifest.window_volumes)
-
-
 class LiveCore:
     """Folds volumes and events of one attempt into decisions, in the order they are given; cues count from a number."""
 
@@ -59,9 +33,7 @@ class LiveCore:
         self._header, self._parts, self._first_cue = header, parts, first_cue
         self._preprocessor = parts.bundle.preprocessor()
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
-        self._barred = set(parts.selection.excluded)
-        self._selection = SelectionState()
-        self._before = ""  # what played before the present clip was chosen
+        self._conductor: Conductor = FreeConductor(parts.index, parts.selection, header.tr_s)
         self._conditioner = Conditioner(parts.conditioning) if parts.conditioning else None
         self._waiting = parts.wait_for_start
         self._paused = False
@@ -91,7 +63,7 @@ class LiveCore:
     @property
     def playing(self) -> str:
         """Clip id of what plays by the core's decision; "" for silence."""
-        return self._selection.playing
+        return self._conductor.playing
 
     def perceive(self, volume: Volume) -> Intake:
         """Preprocess and decode a volume that arrived, and those that waited for it; what is given up becomes gaps.
@@ -158,35 +130,26 @@ class LiveCore:
         if percept.evidence is not None and percept.evidence.n_volumes:
             belief = believe(self._parts.index, percept.evidence.embedding,
                              self._parts.bundle.manifest.posterior_scale, percept.evidence.n_volumes)
-        decision = self._choose(percept, belief)
-        before, self._selection = self._selection, decision.state
-        cue = None
-        if self._selection.playing != before.playing:
-            self._before, cue = before.playing, self._cue(percept.volume_index)
-        condition = self._condition(percept, decision)
-        document = self._step_document(percept, belief, decision)
+        before = self.playing
+        said = self._conductor.decide(percept, belief, self._hold)
+        cue = self._cue(percept.volume_index) if self.playing != before else None
+        condition = self._condition(percept, said.decision)
+        document = {**self._step_document(percept, belief, said.decision), **said.remarks}
         if condition is not None:
             document["condition"] = {"number": condition.number, "clip_id": condition.clip_id,
                                      "embedding": encode_vector(condition.embedding)}
-        return Step(percept, belief, decision, cue, document, condition)
+        return Step(percept, belief, said.decision, cue, document, condition)
+
+    @property
+    def _hold(self) -> str:
+        """Why nothing may be decided now; "" when it may."""
+        return "waiting for start" if self._waiting else "paused" if self._paused else ""
 
     def _condition(self, percept: Percept, decision: Decision) -> Condition | None:
         """What generated music shall sound like; None where nothing is decided, or nothing new."""
         if self._conditioner is None or decision.kind == "hold" or percept.evidence is None or not self.playing:
             return None
         return self._conditioner.condition(percept.volume_index, percept.evidence.embedding, self.playing)
-
-    def _choose(self, percept: Percept, belief: Posterior | None) -> Decision:
-        if self._waiting or self._paused:
-            return Decision("hold", self._selection, "waiting for start" if self._waiting else "paused")
-        if belief is None or percept.evidence is None:
-            return Decision("hold", self._selection, "no evidence yet")
-        if percept.status != "OK":
-            return Decision("hold", self._selection, f"volume is {percept.status}")
-        index, settings = self._parts.index, self._parts.selection
-        steered = steer(self._selection, direction(percept.evidence.embedding, index.centre), settings.smoothing)
-        return select(steered, look(steered, index, self._barred), belief.confidence * len(belief.clips),
-                      percept.volume_index, self._header.tr_s, settings)
 
     def event(self, name: str, text: str = "", value: float | None = None) -> Reaction:
         """Something happened between volumes: an operator's command, a mark, a stall.
@@ -210,7 +173,7 @@ class LiveCore:
         elif name == "resume":
             self._paused = False
         elif name == "unplayable":
-            self._bar(text)
+            self._conductor.bar(text)
         return Reaction((document,), cue)
 
     def _mark(self, text: str) -> str:
@@ -220,17 +183,11 @@ class LiveCore:
             return f"{text} (not opened: {exc})"
         return text
 
-    def _bar(self, clip_id: str) -> None:
-        """Never choose this clip again; if it was chosen, what played before it plays on."""
-        self._barred.add(clip_id)
-        if self._selection.playing == clip_id:
-            self._selection = replace(self._selection, playing="" if self._before in self._barred else self._before)
-
     def silence(self) -> Cue | None:
         """Stop the music until the next decision for some; None when nothing plays."""
-        if not self._selection.playing:
+        if not self.playing:
             return None
-        self._selection = SelectionState(self._selection.heading, "", self.next_index)
+        self._conductor.silence(self.next_index)
         return self._cue(self.next_index)
 
     def _cue(self, volume_index: int) -> Cue:

@@ -8,10 +8,11 @@ from realtime.bundle import check_fits
 from realtime.errors import RealtimeError
 from realtime.messages import Condition, Cue
 from realtime.session.attempts import Attempt
-from realtime.session.core import LiveCore, Parts
+from realtime.session.core import LiveCore
 from realtime.session.entries import EventEntry, read_entry
 from realtime.session.events import check_events_fit
 from realtime.session.journal import JournalRecord, Kind
+from realtime.session.parts import Parts
 from realtime.session.record import RECORD_FORMAT, Document
 from realtime.session.steps import Intake, Percept, Step
 from scanner_bridge.errors import WireError

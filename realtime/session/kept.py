@@ -18,9 +18,9 @@ from realtime.errors import SessionError
 from realtime.generators.conditioning import Conditioning
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
-from realtime.session.core import Parts
 from realtime.session.events import Event, read_events
 from realtime.session.folder import SessionFolder
+from realtime.session.parts import Parts
 from realtime.session.record import RECORD_FORMAT, Document
 
 _CATALOGUE_FILES = ("corpus.json", "embeddings.npy")
@@ -109,12 +109,12 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
 
 def about_session(parts: Parts) -> Document:
     """What the record's first document says besides the run."""
-    manifest, schedule = parts.bundle.manifest, parts.schedule()
+    manifest = parts.bundle.manifest
     trials = [{"trial": number, "onset_s": event.onset_s, "duration_s": event.duration_s, "clip_id": event.clip_id,
                "genre": event.genre, "is_dummy": event.is_dummy} for number, event in enumerate(parts.events)]
     return {"bundle": {"name": manifest.name, "sha256": parts.bundle.sha256, "subject": manifest.subject,
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),
-            "lag_volumes": schedule.lag_volumes, "window_volumes": schedule.window_volumes, "trials": trials,
+            "lag_volumes": manifest.lag_volumes, "window_volumes": manifest.window_volumes, "trials": trials,
             "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start,
             "software": f"innerear {version('innerear')}"}

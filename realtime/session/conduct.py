@@ -1,0 +1,123 @@
+"""Who decides what sounds: after every volume, between them, and when something is in the way. Pure.
+
+`FreeConductor` lets the music follow the decoder all the time; `realtime.session.design_conduct` follows an
+experiment's design.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from realtime.decoding.posterior import Posterior
+from realtime.messages import Evidence
+from realtime.music.index import direction
+from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
+from realtime.ports import MusicIndex
+from realtime.session.record import Document
+from realtime.session.steps import Percept
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a conductor says about one volume.
+
+    Attributes
+    ----------
+    decision : Decision
+        What plays, and why.
+    remarks : dict
+        More for the record: what a design adds.
+    level_db : float
+        Of what plays, at most 0: feedback can be louder or softer.
+    """
+
+    decision: Decision
+    remarks: Document = field(default_factory=dict)
+    level_db: float = 0.0
+
+
+class Conductor(Protocol):
+    """Decides what sounds in one attempt at a run. Pure: reads no clock."""
+
+    @property
+    def playing(self) -> str:
+        """Clip id of what plays by its decision; "" for silence."""
+        ...
+
+    def decide(self, percept: Percept, belief: Posterior | None, hold: str) -> Said:
+        """After a volume; `hold` is why nothing may be decided now, or ""."""
+        ...
+
+    def begin(self) -> str:
+        """Clip id of what sounds before the first volume; "" for silence."""
+        ...
+
+    def bar(self, clip_id: str) -> None:
+        """Never choose this clip again; if it was chosen, what played before it plays on."""
+        ...
+
+    def silence(self, volume_index: int) -> None:
+        """Nothing plays from now on, until the next decision for some."""
+        ...
+
+
+@dataclass
+class FreeConductor:
+    """The music follows the decoder.
+
+    Attributes
+    ----------
+    index : MusicIndex
+        What can play.
+    settings : SelectionSettings
+        How eagerly it follows.
+    tr_s : float
+        Repetition time.
+    """
+
+    index: MusicIndex
+    settings: SelectionSettings
+    tr_s: float
+    _state: SelectionState = field(default_factory=SelectionState)
+    _barred: set[str] = field(default_factory=set)
+    _before: str = ""  # what played before the present clip was chosen
+
+    def __post_init__(self) -> None:
+        self._barred |= set(self.settings.excluded)
+
+    @property
+    def playing(self) -> str:
+        """Clip id of what plays by its decision; "" for silence."""
+        return self._state.playing
+
+    def begin(self) -> str:
+        """Silence: nothing is decoded yet."""
+        return ""
+
+    def decide(self, percept: Percept, belief: Posterior | None, hold: str) -> Said:
+        """Keep, switch or hold, by what was decoded."""
+        decision = self._choose(percept, percept.evidence, belief, hold)
+        if decision.state.playing != self._state.playing:
+            self._before = self._state.playing
+        self._state = decision.state
+        return Said(decision)
+
+    def _choose(self, percept: Percept, evidence: Evidence | None, belief: Posterior | None, hold: str) -> Decision:
+        if hold:
+            return Decision("hold", self._state, hold)
+        if belief is None or evidence is None:
+            return Decision("hold", self._state, "no evidence yet")
+        if percept.status != "OK":
+            return Decision("hold", self._state, f"volume is {percept.status}")
+        steered = steer(self._state, direction(evidence.embedding, self.index.centre), self.settings.smoothing)
+        return select(steered, look(steered, self.index, self._barred), belief.confidence * len(belief.clips),
+                      percept.volume_index, self.tr_s, self.settings)
+
+    def bar(self, clip_id: str) -> None:
+        """Never choose this clip again; if it was chosen, what played before it plays on."""
+        self._barred.add(clip_id)
+        if self._state.playing == clip_id:
+            self._state = replace(self._state, playing="" if self._before in self._barred else self._before)
+
+    def silence(self, volume_index: int) -> None:
+        """Nothing plays from now on, until the next decision for some."""
+        self._state = SelectionState(self._state.heading, "", volume_index)
