@@ -78,7 +78,7 @@ def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], confi
 
 
 @app.command()
-def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with training runs.")],
+def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set, or response arrays with events.")],
           bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
           catalogue: Annotated[Path | None, typer.Option(help="Corpus of the clips; default DATASET/stimuli.")] = None,
           subject: Annotated[str | None, typer.Option(help="Which subject; needed when there are several.")] = None,
@@ -86,7 +86,12 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
           keep: Annotated[Path | None, typer.Option(help="Folder for the aligned runs: an interrupted training goes on "
                                                          "from them.")] = None,
           config: ConfigOption = None, json_file: JsonOption = None) -> None:
-    """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted."""
+    """Train a ridge decoder through the live preprocessing, export it, and prove that it decodes as it was fitted.
+
+    Ready-made arrays (sub-*_Resp_Training.npy) say nothing of the scanner's images: of them comes a decoder to study.
+    """
+    from offline_training.recordings import read_recordings  # noqa: PLC0415
+    from offline_training.response_arrays import array_subjects  # noqa: PLC0415
     from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.train import train as fit  # noqa: PLC0415
     from offline_training.train_settings import TrainSettings  # noqa: PLC0415
@@ -95,11 +100,18 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
 
     with _one_sentence():
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
+        if array_subjects(dataset):
+            _train_on_arrays(dataset, bundle, catalogue or dataset / "stimuli", subject, settings, json_file)
+            return
         runs, music = read_dataset(dataset, subject), read_catalogue(catalogue or dataset / "stimuli")
+        recordings = read_recordings(catalogue or dataset / "stimuli")
         with progress_bars(Console()) as progress, open_workers(workers) as executor:
             trained = fit(runs, music, bundle, executor, settings, progress, f"innerear train {dataset} {bundle}",
-                          keep)
-    lines = [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
+                          keep, recordings)
+    lines = [*recordings.notes()]
+    if runs.n_sessions == 1:
+        lines.append(f"all {len(runs.runs)} runs are of one session: the figures do not say how it decodes another day")
+    lines += [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
              f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
              f"ONNX and scikit-learn differ by at most {trained.parity.largest_difference:.1e} of the largest output"]
     if trained.evaluation is not None:
@@ -107,6 +119,24 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set with train
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False)
     write_figures(json_file, trained.bundle.manifest.accuracy)
+
+
+def _train_on_arrays(folder: Path, out: Path, corpus: Path, subject: str | None, settings: Any,
+                     json_file: Path | None) -> None:
+    from offline_training.recordings import read_recordings  # noqa: PLC0415
+    from offline_training.response_arrays import read_arrays  # noqa: PLC0415
+    from offline_training.train_arrays import train_on_arrays  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+
+    arrays, music, recordings = read_arrays(folder, subject), read_catalogue(corpus), read_recordings(corpus)
+    trained = train_on_arrays(arrays, music, out, settings, recordings)
+    lines = [*arrays.notes, *recordings.notes(),
+             f"decoder {out}: {len(trained.fit.decoder.voxels)} voxels, {trained.figures['n_training_trials']} "
+             "training trials; it cannot run live, arrays do not say where their voxels lie",
+             f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)", trained.verdict]
+    for line in filter(None, lines):
+        Console().print(line, soft_wrap=True, highlight=False)
+    write_figures(json_file, trained.figures)
 
 
 @app.command()
@@ -192,6 +222,7 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
     from offline_training.corpus_build import BuildSettings, make_corpus_of  # noqa: PLC0415
     from offline_training.corpus_sources import Wanted  # noqa: PLC0415
     from offline_training.embedders import open_embedder  # noqa: PLC0415
+    from offline_training.recordings import read_recordings  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
 
     console, target = Console(), out or folder.with_name(folder.resolve().name + "-corpus")
@@ -208,6 +239,8 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
     if len(made.skipped) > 10:
         console.print(f"  and {len(made.skipped) - 10} more, all in {target / 'corpus.json'}", soft_wrap=True,
                       highlight=False)
+    for note in read_recordings(target).notes():
+        console.print(f"  {note}", soft_wrap=True, highlight=False)
 
 
 @corpus_app.command()

@@ -32,7 +32,7 @@ from offline_training.progress import Progress, counted
 from realtime.atomic import write_json
 from realtime.ports import Embedder
 
-_RECIPE = 1
+_RECIPE = 2
 """Of cutting and levelling; raised when the same file would give other clips."""
 _AT_ONCE = 256
 

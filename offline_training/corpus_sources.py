@@ -4,23 +4,16 @@ import csv
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from offline_training.corpus_excerpts import Excerpt, Heard, check_heard, read_excerpts
 from offline_training.errors import DatasetError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf")
 _FMA_FILE = re.compile(r"\d{3}/\d{6}\.mp3")
 _KEY_COLUMNS = ("file", "track_id", "clip_id")
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """The stretch of a track that people heard, in seconds of the track."""
-
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True)
@@ -66,8 +59,8 @@ class Wanted:
     genre_folders : bool
         The folder a file lies in is its genre.
     excerpts : Path or None
-        Folder with events files as ds003720 has them: of each track, the stretch that was heard is taken, under
-        the name the events give it, and tracks that nobody heard are left out.
+        Data set whose events name the recordings (`corpus_excerpts`): of each track, the stretch that was heard is
+        taken, under the name the events give it, and tracks that nobody heard are left out.
     """
 
     table: Path | None = None
@@ -94,7 +87,7 @@ def find_tracks(folder: Path, wanted: Wanted) -> Found:
     Raises
     ------
     DatasetError
-        No folder, no audio in it, or a table or list that cannot be read.
+        No folder, no audio in it, a table or list that cannot be read, or clips of the events without audio.
     """
     if not folder.is_dir():
         raise DatasetError(f"no folder of music in {folder}; for music of the program's own: innerear corpus compose "
@@ -118,36 +111,18 @@ def find_tracks(folder: Path, wanted: Wanted) -> Found:
         if reason:
             left_out.append((track.file, reason))
         else:
-            kept.append(excerpts[track.track_id](track) if excerpts is not None else track)
+            kept.append(_as_heard(track, excerpts) if excerpts is not None else track)
+    if excerpts is not None:
+        on_purpose = {track.track_id for track in tracks if _reason(track, wanted.licences, patterns)}
+        there = {track.track_id for track in kept} | on_purpose
+        check_heard(excerpts, there, {track.genre for track in tracks}, folder)
     return Found(tuple(kept), tuple(left_out))
 
 
-def read_excerpts(folder: Path) -> dict[str, Callable[[Track], Track]]:
-    """What events files say of each track: the stretch heard, and "test" as its split when only test runs name it.
-
-    Raises
-    ------
-    DatasetError
-        No events file with the columns genre, track, start and end, or two stretches of one track.
-    """
-    heard: dict[str, Excerpt] = {}
-    trained: set[str] = set()
-    for path in sorted(folder.rglob("*_events.tsv")):
-        for row in csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"):
-            if not {"genre", "track", "start", "end"} <= row.keys():
-                break
-            name = f"{row['genre'].strip(chr(39))}.{int(row['track']):05d}"
-            excerpt = Excerpt(float(row["start"]), float(row["end"]))
-            if heard.setdefault(name, excerpt) != excerpt:
-                raise DatasetError(f"{path} says that {name} was heard from {excerpt.start_s:g} s, another events file "
-                                   f"from {heard[name].start_s:g} s; a clip has one stretch: correct the events")
-            if "task-test" not in path.name.lower():
-                trained.add(name)
-    if not heard:
-        raise DatasetError(f"no *_events.tsv below {folder} has the columns genre, track, start and end; give the data "
-                           "set that was recorded with this music")
-    return {name: lambda track, excerpt=excerpt, split="training" if name in trained else "test":  # type: ignore[misc]
-            replace(track, excerpt=excerpt, split=split) for name, excerpt in heard.items()}
+def _as_heard(track: Track, heard: Mapping[str, Heard]) -> Track:
+    """The track with the stretch that was heard of it."""
+    said = heard[track.track_id]
+    return replace(track, excerpt=said.excerpt, split=said.split, genre=track.genre or said.genre)
 
 
 def _named(files: Sequence[str], genre_folders: bool) -> list[Track]:

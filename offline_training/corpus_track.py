@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from offline_training.corpus import CorpusClip
 from offline_training.corpus_sources import Track
 from offline_training.loudness import gain_db
+from offline_training.recordings import LABEL as RECORDING
 from offline_training.tempo import BeatGrid, find_grid, onset_strength, usual_tempo
 from realtime.atomic import write_bytes
 from realtime.playback.settings import RATE_HZ
@@ -21,7 +22,7 @@ SHORTEST_S = 2.0
 LONGEST_S = 1200.0
 """Of a longer file only the first twenty minutes are used: it is decoded in memory."""
 _LEAD_IN_S = 0.02  # before the first downbeat, for the seam of the player's loop
-_FADE_S = 2.0  # of an excerpt, as its listeners heard it
+_HEARD_RMS = 0.05  # of an excerpt: all were brought to one root mean square before they were played
 _SILENT = 1e-4  # -80 dBFS
 _QUIET = 0.03  # of the loudest half second: before and after the music
 _ANALYSIS_HZ = 24000
@@ -68,6 +69,7 @@ def make_clips(path: Path, track: Track, cutting: Cutting, out: Path) -> list[Co
         `out` cannot be written.
     """
     audio = read_audio(path)
+    track = replace(track, labels={**track.labels, RECORDING: _checksum(audio)})
     cuts = [_excerpt(audio, track)] if track.excerpt is not None else choose_cuts(audio, cutting)
     single = track.excerpt is not None or cutting.most_per_track == 1
     return [_write(audio, cut, track.track_id if single else f"{track.track_id}-{number:02d}", track, out)
@@ -168,7 +170,7 @@ def _strongest(onsets: NDArray[np.float32], within_s: float) -> float:
 def _write(audio: NDArray[np.float32], cut: Cut, clip_id: str, track: Track, out: Path) -> CorpusClip:
     clip = audio[round(cut.start_s * RATE_HZ) : round(cut.end_s * RATE_HZ)].copy()
     if track.excerpt is not None:
-        _fade(clip)
+        _as_heard(clip, track.excerpt.fade_s)
     buffer = BytesIO()
     soundfile.write(buffer, clip, RATE_HZ, format="FLAC", subtype="PCM_16", compression_level=0.0)
     payload = buffer.getvalue()
@@ -181,8 +183,16 @@ def _write(audio: NDArray[np.float32], cut: Cut, clip_id: str, track: Track, out
                     len(payload))
 
 
-def _fade(clip: NDArray[np.float32]) -> None:
-    n_frames = min(round(_FADE_S * RATE_HZ), len(clip) // 2)
-    ramp = np.linspace(0.0, 1.0, n_frames, dtype=np.float32)[:, None]
+def _as_heard(clip: NDArray[np.float32], fade_s: float) -> None:
+    """Fades of a quarter sine, then one root mean square, in this order: as Nakai's stimuli were made."""
+    n_frames = min(round(fade_s * RATE_HZ), len(clip) // 2)
+    ramp = np.sin(np.linspace(0.0, np.pi / 2, n_frames, dtype=np.float32))[:, None]
     clip[:n_frames] *= ramp
     clip[len(clip) - n_frames :] *= ramp[::-1]
+    rms, peak = float(np.sqrt(np.mean(clip**2))), float(np.abs(clip).max())
+    clip *= min(_HEARD_RMS / max(rms, 1e-9), 0.99 / max(peak, 1e-9))
+
+
+def _checksum(audio: NDArray[np.float32]) -> str:
+    """Of the sound, not of the file: WAV and FLAC of one recording agree."""
+    return hashlib.sha256(np.round(32767 * audio).astype("<i2").tobytes()).hexdigest()

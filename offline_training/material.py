@@ -18,6 +18,7 @@ from offline_training.design import (
 )
 from offline_training.errors import DatasetError
 from offline_training.fit import Trials
+from offline_training.recordings import Recordings
 from offline_training.reference import brain_voxels, make_reference
 from offline_training.regions import read_region
 from offline_training.runs import Dataset, RecordedRun, read_volumes
@@ -25,6 +26,7 @@ from offline_training.segmentation import read_tissues
 from offline_training.train_settings import TrainSettings
 from realtime.decoding.evidence import Schedule
 from realtime.music.catalogue import Catalogue
+from realtime.session.events import Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
 
 
 def make_material(frame: Frame, sampled: Sequence[RunSamples], catalogue: Catalogue, settings: TrainSettings,
-                  scale: NDArray[np.float32] | None = None) -> Material:
+                  scale: NDArray[np.float32] | None = None, recordings: Recordings | None = None,
+                  held: frozenset[str] = frozenset()) -> Material:
     """Rows of the sampled runs.
 
     Parameters
@@ -87,12 +90,17 @@ def make_material(frame: Frame, sampled: Sequence[RunSamples], catalogue: Catalo
         Lag, window and share; its preprocessing is the frame's.
     scale : float32 array of shape (n_voxels,), optional
         `feature_scale` of the training runs; that of these runs when left out.
+    recordings : Recordings, optional
+        Which clips are of one recording; each its own when left out.
+    held : frozenset of str
+        Recordings whose trials are no rows: those of the test runs.
 
     Raises
     ------
     DatasetError
-        No trial has enough usable volumes.
+        No trial has enough usable volumes, or none is of other music than the test runs'.
     """
+    recordings = recordings or Recordings()
     scale = feature_scale(sampled, frame.preprocessing) if scale is None else scale
     tr_s, events = frame.preprocessing.tr_s, sampled[0].run.events
     window_s = settings.window_s or float(np.median([event.duration_s for event in events]))
@@ -103,17 +111,40 @@ def make_material(frame: Frame, sampled: Sequence[RunSamples], catalogue: Catalo
         means = trial_means(run, frame, schedule, scale)
         enough = volume_counts(means) >= settings.smallest_share * window
         rows = np.array([t for t, event in enumerate(run.run.events)
-                         if event.clip_id and not event.is_dummy and enough[t]], np.intp)
+                         if event.clip_id and not event.is_dummy and enough[t]
+                         and recordings.track(event.clip_id) not in held], np.intp)
         kept.append(rows)
         features.append(last_means(means)[rows])
         clips += [run.run.events[t].clip_id for t in rows]
         runs += [run.run.run_id] * len(rows)
     if not clips:
-        raise DatasetError(f"no trial of {len(sampled)} training runs has half its window of usable volumes; look at "
-                           "the motion of the runs")
+        raise DatasetError(f"no trial of {len(sampled)} training runs has half its window of usable volumes and music "
+                           "that the test runs do not have; look at the motion of the runs, and at their events")
     targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
-    trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs))
+    trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs),
+                    tuple(recordings.track(clip) for clip in clips))
     return Material(frame, tuple(sampled), schedules, tuple(kept), scale, trials)
+
+
+def check_clips(runs: Sequence[Sequence[Event]], catalogue: Catalogue) -> None:
+    """Refuse runs with clips that the catalogue has no embedding of, or without any clip.
+
+    Raises
+    ------
+    DatasetError
+        Naming how many, and the first, and genres that no clip of the catalogue has.
+    """
+    heard = {event.clip_id: event.genre for events in runs for event in events if event.clip_id}
+    if not heard:
+        kinds = sorted({event.trial_type for events in runs for event in events if event.trial_type})
+        raise DatasetError(f"no event of {len(runs)} runs names what was played, only {', '.join(kinds[:4]) or 'times'}"
+                           "; add a column clip_id or stim_file to the events, or genre and track")
+    missing = sorted(clip for clip in heard if clip not in catalogue)
+    if missing:
+        unknown = sorted({heard[clip] for clip in missing} - {clip.genre for clip in catalogue.clips} - {""})
+        strange = f", and no clip there is of genre {', '.join(map(repr, unknown))}" if unknown else ""
+        raise DatasetError(f"{len(missing)} of {len(heard)} clips of the events are not in the catalogue, the first is "
+                           f"{missing[0]!r}{strange}; give the corpus that was heard with --catalogue")
 
 
 def _slice_times(dataset: Dataset) -> tuple[float, ...]:

@@ -5,7 +5,6 @@ higher up. Plain: `NAME.nii[.gz]` with `NAME_events.tsv` in one folder. A run wh
 "test" in its name is held out from training; everything else is trained on.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
 from offline_training.regions import find_region
+from offline_training.scan_order import entity, scan_of, scan_order
 from offline_training.segmentation import find_segmentations
 from realtime.errors import EventsError
 from realtime.session.events import Event, check_events_fit, read_events
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources.replay import ReplaySource
-from scanner_bridge.sources.sidecar import run_name
+from scanner_bridge.sources.sidecar import read_sidecars, run_name
 from scanner_bridge.volume import Volume
 
 _NIFTI_HEADER_BYTES = 348
@@ -49,6 +49,8 @@ class RecordedRun:
         Voxel to mm.
     slice_times_s : tuple of float or None
         When each slice was acquired after the start of its volume, where the sidecar says it.
+    session : int
+        Scanning session, from 0, as far as the data set tells (`scan_order`).
     """
 
     run_id: str
@@ -62,6 +64,7 @@ class RecordedRun:
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
     slice_times_s: tuple[float, ...] | None = None
+    session: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Dataset:
     ----------
     subject : str
     training, test : tuple of RecordedRun
-        In order of name; test runs are never trained on.
+        In order of acquisition, of name where that is unknown; test runs are never trained on.
     region : Path or None
         Mask of where the decoder may look, when the data set has one.
     segmentations : tuple of Path
@@ -84,6 +87,16 @@ class Dataset:
     test: tuple[RecordedRun, ...]
     region: Path | None = None
     segmentations: tuple[Path, ...] = ()
+
+    @property
+    def runs(self) -> tuple[RecordedRun, ...]:
+        """Training runs, then test runs."""
+        return (*self.training, *self.test)
+
+    @property
+    def n_sessions(self) -> int:
+        """Scanning sessions, as far as the data set tells."""
+        return len({run.session for run in self.runs})
 
 
 def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
@@ -105,16 +118,18 @@ def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
         raise DatasetError(f"no data set in {folder}: it is not a folder; give the folder that holds sub-*/ or the "
                            "images with their events")
     images = sorted(path for path in folder.rglob("*.nii*") if _events_path(path) is not None)
-    subjects = sorted({_entity(path.name, "sub") for path in images})
+    subjects = sorted({entity(path.name, "sub") for path in images})
     if not images:
+        n_events = sum(1 for _ in folder.rglob("*_events.tsv"))
         raise DatasetError(f"no run in {folder}: no *_bold.nii[.gz] with *_events.tsv beside it, nor NAME.nii[.gz] "
-                           "with NAME_events.tsv; give the data set's top folder")
+                           f"with NAME_events.tsv, and {n_events} events files without an image; give the data set's "
+                           "top folder, and fetch its images, in a git-annex clone with: datalad get")
     wanted = subject.removeprefix("sub-") if subject else subjects[0]
     if wanted not in subjects or (subject is None and len(subjects) > 1):
         raise DatasetError(f"{folder} holds subjects {', '.join(subjects)}; choose one of them, got {subject!r}")
     runs, problems = [], []
     for path in images:
-        if _entity(path.name, "sub") == wanted:
+        if entity(path.name, "sub") == wanted:
             try:
                 runs.append(read_run(path))
             except (DatasetError, EventsError) as exc:
@@ -122,7 +137,7 @@ def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
     problems = problems or _grid_problems(runs)
     if problems:
         raise DatasetError(f"{len(problems)} problems in {folder}: {'; '.join(problems[:3])}")
-    runs = _with_dummies(runs)
+    runs = _in_order(_with_dummies(runs))
     test = tuple(run for run in runs if "test" in run.task.lower())
     return Dataset(wanted, tuple(run for run in runs if run not in test), test, find_region(folder, wanted),
                    find_segmentations(folder, wanted))
@@ -145,7 +160,7 @@ def read_run(bold: Path) -> RecordedRun:
     events = read_events(events_path)
     check_events_fit(events, header.n_volumes, header.tr_s, str(events_path))
     return RecordedRun(
-        run_id=_run_id(bold), subject=_entity(bold.name, "sub"), task=_entity(bold.name, "task"),
+        run_id=_run_id(bold), subject=entity(bold.name, "sub"), task=entity(bold.name, "task"),
         bold=bold, events_path=events_path, events=events, tr_s=header.tr_s, n_volumes=header.n_volumes or 0,
         shape=header.shape, affine=header.affine, slice_times_s=header.slice_times_s)
 
@@ -173,11 +188,6 @@ def _run_id(bold: Path) -> str:
     return run_name(bold).removesuffix("_bold")
 
 
-def _entity(name: str, entity: str) -> str:
-    found = re.search(rf"(?:^|_){entity}-([A-Za-z0-9]+)", name)
-    return found.group(1) if found else ""
-
-
 def _open(bold: Path) -> ReplaySource:
     if bold.is_file() and bold.stat().st_size < _NIFTI_HEADER_BYTES:
         raise DatasetError(f"{bold} has {bold.stat().st_size} bytes: it is a pointer, not an image; fetch the data "
@@ -189,8 +199,18 @@ def _open(bold: Path) -> ReplaySource:
                            "datalad get") from exc
 
 
+def _in_order(runs: list[RecordedRun]) -> list[RecordedRun]:
+    """Runs with their sessions, in the order they were scanned."""
+    order = scan_order([scan_of(run.run_id, read_sidecars(run.bold)[0]) for run in runs])
+    by_id = {run.run_id: run for run in runs}
+    return [replace(by_id[run_id], session=session)
+            for run_id, session in zip(order.run_ids, order.sessions, strict=True)]
+
+
 def _grid_problems(runs: list[RecordedRun]) -> list[str]:
-    first, problems = runs[0], []
+    names = [run.run_id for run in runs]
+    first, problems = runs[0], [f"{name} is there twice; keep one" for name in sorted(set(names))
+                                if names.count(name) > 1]
     for run in runs[1:]:
         sizes = [np.linalg.norm(one.affine[:3, :3], axis=0) for one in (first, run)]
         same_voxels = run.shape == first.shape and np.allclose(sizes[0], sizes[1], atol=0.01)

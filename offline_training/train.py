@@ -1,7 +1,7 @@
 """From a data set to a proven bundle: reference, samples, rows, ridge, calibration, export, evaluation."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +16,10 @@ from offline_training.errors import DatasetError
 from offline_training.evaluate import Evaluation, evaluate
 from offline_training.export import Parity, export_bundle
 from offline_training.fit import RidgeFit, fit_ridge
-from offline_training.material import Material, choose_frame, make_material
+from offline_training.material import Material, check_clips, choose_frame, make_material
 from offline_training.progress import Progress
-from offline_training.runs import Dataset, RecordedRun
+from offline_training.recordings import Recordings
+from offline_training.runs import Dataset
 from offline_training.sampling import sample_runs
 from offline_training.train_settings import TrainSettings
 from realtime.bundle import Bundle, Manifest, read_bundle, write_bundle
@@ -51,7 +52,7 @@ class Trained:
 
 def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Executor,
           settings: TrainSettings | None = None, progress: Progress | None = None, made_by: str = "",
-          keep: Path | None = None) -> Trained:
+          keep: Path | None = None, recordings: Recordings | None = None) -> Trained:
     """Make a bundle in `folder` from the training runs, and evaluate it on the test runs.
 
     Parameters
@@ -71,6 +72,9 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
     keep : Path, optional
         Folder for the aligned runs: a training that was interrupted goes on from them. Left out,
         they are thrown away; workers on other machines need one that they share.
+    recordings : Recordings, optional
+        Which clips are of one recording: training trials of music that the test runs hold are left out, and no
+        recording is on both sides of a fold's border.
 
     Raises
     ------
@@ -83,11 +87,13 @@ def train(dataset: Dataset, catalogue: Catalogue, folder: Path, executor: Execut
     if not dataset.training:
         raise DatasetError(f"subject {dataset.subject!r} has {len(dataset.test)} test runs and no training run; name "
                            "the task of training runs without 'test'")
-    check_clips((*dataset.training, *dataset.test), catalogue)
+    recordings = recordings or Recordings()
+    check_clips([run.events for run in dataset.runs], catalogue)
+    held = recordings.heard([event for run in dataset.test for event in run.events])
     with _samples_folder(keep) as folder_of_samples:
         frame = choose_frame(dataset, settings)
         sampled = sample_runs(dataset.training, frame, folder_of_samples, executor, progress)
-        material = make_material(frame, sampled, catalogue, settings)
+        material = make_material(frame, sampled, catalogue, settings, recordings=recordings, held=held)
         fit = fit_ridge(material.trials, settings.fit)
         scales = _scales(material, fit, catalogue)
         manifest = _manifest(folder.name, dataset, catalogue, material, scales, made_by)
@@ -113,21 +119,6 @@ def _samples_folder(keep: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="innerear-train-") as scratch:
         yield Path(scratch)
-
-
-def check_clips(runs: Sequence[RecordedRun], catalogue: Catalogue) -> None:
-    """Refuse runs with clips that the catalogue has no embedding of.
-
-    Raises
-    ------
-    DatasetError
-        Naming how many, and the first.
-    """
-    heard = {event.clip_id for run in runs for event in run.events if event.clip_id}
-    missing = sorted(clip for clip in heard if clip not in catalogue)
-    if missing:
-        raise DatasetError(f"{len(missing)} of {len(heard)} clips of the events are not in the catalogue, the first is "
-                           f"{missing[0]!r}; give the corpus that was heard with --catalogue")
 
 
 def _scales(material: Material, fit: RidgeFit, catalogue: Catalogue) -> tuple[float, ...]:

@@ -215,12 +215,15 @@ def test_fma_is_read_as_it_ships(tmp_path) -> None:
 def test_the_stimuli_of_ds003720_are_cut_from_gtzan_as_they_were_heard(tmp_path) -> None:
     if not DS003720.is_dir():
         pytest.skip(f"no recorded data in {DS003720}")
-    folder = tmp_path / "genres_original"
+    folder, events = tmp_path / "genres_original", tmp_path / "ds003720"
+    events.mkdir()
+    shipped = next(DS003720.rglob("sub-001_task-Training_run-01_events.tsv"))
+    (events / shipped.name).write_text("\n".join(shipped.read_text().splitlines()[:4]) + "\n")
     pieces = ("disco/disco.00009", "blues/blues.00098", "hiphop/hiphop.00053", "rock/rock.00999")
     for number, name in enumerate(pieces):
         write(folder / f"{name}.wav", music(30.0, 22050, 1, seed=number), 22050)
     with ThreadPoolExecutor(2) as executor:
-        corpus = make_corpus_of(folder, tmp_path / "corpus", BuildSettings(wanted=Wanted(excerpts=DS003720), dim=1),
+        corpus = make_corpus_of(folder, tmp_path / "corpus", BuildSettings(wanted=Wanted(excerpts=events), dim=1),
                                 executor)
     assert [(clip.clip_id, clip.genre, clip.labels["start_s"]) for clip in corpus.clips] == [
         ("blues.00098", "blues", "6.460"), ("disco.00009", "disco", "4.210"), ("hiphop.00053", "hiphop", "0.400")]
@@ -229,7 +232,12 @@ def test_the_stimuli_of_ds003720_are_cut_from_gtzan_as_they_were_heard(tmp_path)
     audio, _ = soundfile.read(corpus.folder / corpus.clips[0].file)
     assert len(audio) == 15 * 48000
     assert np.abs(audio[:4800]).max() < 0.1 * np.abs(audio).max(), "faded in over two seconds"
-    assert {clip.split for clip in corpus.clips} <= {"training", "test"}
+    rms = [np.sqrt(np.mean(soundfile.read(corpus.folder / clip.file)[0] ** 2)) for clip in corpus.clips]
+    np.testing.assert_allclose(rms, 0.05, rtol=1e-2)  # as loud as each other, after the fades
+    assert {clip.split for clip in corpus.clips} == {"training"}
+    with pytest.raises(DatasetError, match="lacks the audio of 537 of 540 clips that the events name, the first is "
+                                           r"blues.000\d\d; no file there is of genre 'classical', 'country'"):
+        find_tracks(folder, Wanted(excerpts=DS003720))
 
 
 def test_a_given_embedder_puts_the_music_in_its_space(corpus, odd_music, tmp_path) -> None:

@@ -55,7 +55,7 @@ def read_timing(image: Path, header: Any, n_slices: int) -> Timing:
     SourceError
         Neither states a TR, or what is stated cannot be.
     """
-    fields, name = _read_sidecars(image)
+    fields, name = read_sidecars(image)
     stated = fields.get("RepetitionTime")
     tr_s = _header_tr_s(header) if stated is None else stated
     if tr_s is None:
@@ -88,8 +88,14 @@ def _slice_times(fields: dict[str, Any], name: str, n_slices: int) -> tuple[floa
     return tuple(ordered if direction == "k" else ordered[::-1])
 
 
-def _read_sidecars(image: Path) -> tuple[dict[str, Any], str]:
-    """Fields of all sidecars that apply, and the name of the nearest one (existing or wanted)."""
+def read_sidecars(image: Path) -> tuple[dict[str, Any], str]:
+    """Fields of all sidecars that apply, and the name of the nearest one (existing or wanted).
+
+    Raises
+    ------
+    SourceError
+        A sidecar that cannot be read, or is no JSON object.
+    """
     stem = run_name(image)
     fields: dict[str, Any] = {}
     nearest = f"{stem}.json"
