@@ -325,4 +325,4 @@ def test_one_recording_under_two_names_is_named_and_never_on_both_sides_of_a_bor
     assert recordings.notes() == ("clip00 and clip02 are the same recording: they count as one when runs are split",)
     clips, runs = ["clip00", "clip01", "clip02", "clip03"], ["run-1", "run-2", "run-3", "run-4"]
     tracks = [recordings.track(clip) for clip in clips]
-    assert deal_folds(runs[:3] + ["run-2"], tracks, 2).tolist() == [0, 1, 0, 1]
+    assert deal_folds([*runs[:3], "run-2"], tracks, 2).tolist() == [0, 1, 0, 1]
