@@ -62,7 +62,7 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
     """Preflight: name everything that would stop this session; exit status 0 means it can start."""
     with _one_sentence():
         settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
-    from realtime.app import problems  # noqa: PLC0415
+    from realtime.preparation import problems  # noqa: PLC0415
 
     found = problems(settings)
     for problem in found:

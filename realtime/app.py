@@ -5,37 +5,28 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from realtime.atomic import write_json
 from realtime.broker import LOOPBACK, embedded_broker
 from realtime.broker_address import BrokerAddress
-from realtime.bundle import check_space, read_bundle
 from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, LiveSettings
-from realtime.decoding.onnx_decoder import OnnxDecoder
-from realtime.errors import RealtimeError, SessionError
+from realtime.errors import SessionError
 from realtime.generators.client import GeneratorClient, HostFiles
-from realtime.generators.make import check_generator
-from realtime.music.catalogue import Catalogue, read_catalogue
-from realtime.playback.calibration import read_calibration
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
 from realtime.playback.settings import RATE_HZ, is_volume
 from realtime.ports import MessageBus
+from realtime.preparation import Prepared, prepare
 from realtime.preprocessing import compiled_signatures
 from realtime.session.entries import SoundState, last_sound, next_expected
-from realtime.session.events import read_events
 from realtime.session.fold import Outcome, SessionFold
 from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
-from realtime.session.kept import about_session, check_same, keep_copies, read_parts
-from realtime.session.lock import held
 from realtime.session.parts import Parts
-from realtime.session.record import Document, DocumentLog, Record, is_finished
+from realtime.session.record import DocumentLog, Record
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.sounding import Sounding
 from realtime.session.summary import Figures, summarise
@@ -45,100 +36,6 @@ from scanner_bridge.server import VolumeServer
 from scanner_bridge.sources.pacing import clock_id
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Everything a session needs, checked.
-
-    Attributes
-    ----------
-    parts : Parts
-        For the core.
-    catalogue : Catalogue
-        For the player and the score.
-    folder : SessionFolder
-        Where the session is kept; holds copies of all that decisions depend on.
-    about : dict
-        What the record's first document says besides the run.
-    """
-
-    parts: Parts
-    catalogue: Catalogue
-    folder: SessionFolder
-    about: Document
-
-
-def problems(settings: LiveSettings) -> list[str]:
-    """Everything that would stop a session with these settings, a sentence each; the preflight."""
-    found: list[str] = []
-    bundle = _attempt(found, lambda: read_bundle(settings.bundle))
-    catalogue = _attempt(found, lambda: read_catalogue(settings.catalogue))
-    if settings.events is not None:
-        path = settings.events
-        _attempt(found, lambda: read_events(path))
-    if bundle is not None:
-        _attempt(found, lambda: OnnxDecoder(bundle))
-    if bundle is not None and catalogue is not None:
-        _attempt(found, lambda: check_space(bundle, catalogue.space, f"catalogue {settings.catalogue}"))
-    if settings.playback.calibration is not None:
-        calibration = settings.playback.calibration
-        _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
-    if catalogue is not None:
-        _attempt(found, lambda: check_generator(settings.generator, settings.catalogue))
-    if settings.bus.broker not in ("", "embedded"):
-        _attempt(found, settings.bus.address.check)
-    folder = SessionFolder(settings.session)
-    _attempt(found, lambda: _check_folder(folder))
-    if not found:
-        _attempt(found, lambda: check_same(folder, settings))
-    return found
-
-
-def _attempt(found: list[str], action: Callable[[], T]) -> T | None:
-    try:
-        return action()
-    except RealtimeError as exc:
-        found.append(str(exc))
-        return None
-
-
-def _check_folder(folder: SessionFolder) -> None:
-    if folder.summary.exists() and is_finished(folder.record):
-        raise SessionError(f"session {folder.path} is finished; choose another folder for a new one "
-                           f"(--session), or look at it with: innerear report {folder.path}")
-
-
-def prepare(settings: LiveSettings, stack: contextlib.AsyncExitStack) -> Prepared:
-    """Check everything, and put into the session folder what its decisions will depend on.
-
-    Parameters
-    ----------
-    settings : LiveSettings
-        Of the session.
-    stack : AsyncExitStack
-        Keeps the session folder for this program alone.
-
-    Raises
-    ------
-    SessionError
-        All that `problems` found, in one message; or another program records there.
-    """
-    found = problems(settings)
-    if found:
-        raise SessionError("\n".join(found))
-    folder = SessionFolder(settings.session)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(held(folder))
-        keep_copies(folder, settings)
-    except OSError as exc:
-        raise SessionError(f"session folder {folder.path} cannot be written ({exc.strerror or exc}); choose another "
-                           "with --session, or make room") from exc
-    catalogue = read_catalogue(settings.catalogue)
-    parts = read_parts(folder, catalogue)
-    return Prepared(parts, catalogue, folder, about_session(parts))
 
 
 @dataclass(frozen=True)
@@ -185,19 +82,18 @@ async def run_live(settings: LiveSettings) -> Figures:
         fold = SessionFold(prepared.parts, prepared.about, record.append)
         last = Outcome((), None)
         for entry in journal.recovered.records:
-            outcome = fold.feed(entry)
-            last = Outcome((), outcome.cue or last.cue, outcome.condition or last.condition)
+            last = fold.feed(entry).after(last)
         if record.ended:  # killed between its last document and its summary
             return _finish(fold, record, prepared, None, None)
         warm_up(prepared.parts)
         bus = await _open_bus(stack, settings, folder)
-        player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.catalogue.clips)
+        player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.sounds)
         server = await stack.enter_async_context(VolumeServer(
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
         telling = Telling(bus, timing, clock_id())
         sounding = Sounding(player, telling, await _open_generator(stack, settings, folder, player))
         _go_on(player, last_sound(journal.recovered.records))
-        sounding.sound_again(last.cue, last.condition, len(fold.attempts))
+        sounding.sound_again(last, len(fold.attempts))
         wires = Wires(server, sounding, bus, journal, telling)
         before = Pauses.so_far()
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes, settings.bridge.retry_wait_s)

@@ -45,7 +45,7 @@ NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else delayed acknowled
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "volume"]
+    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "volume", "rate"]
     text: str = ""
     value: float | None = None
 

@@ -119,6 +119,8 @@ class LiveSettings:
         Folder for everything this session records; begun, or resumed after a crash.
     events : Path or None
         BIDS events file with the trial onsets; None when trials are marked over the bus.
+    design : Path or None
+        A designed run, which `innerear session` makes; its trials take the place of `events`.
     wait_for_start : bool
         Hold all decisions until the operator's command "start" comes over the bus; volumes are
         recorded and decoded meanwhile.
@@ -130,6 +132,7 @@ class LiveSettings:
     catalogue: Path
     session: Path
     events: Path | None = None
+    design: Path | None = None
     wait_for_start: bool = False
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -138,6 +141,9 @@ class LiveSettings:
     bus: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:
+        if self.design is not None and (self.events is not None or self.wait_for_start):
+            raise ConfigError("design is given together with events or wait_for_start: a designed run has its own "
+                              "trials, and begins with the first volume; leave those out")
         if self.wait_for_start and not self.bus.broker:
             raise ConfigError("wait_for_start is true, but bus.broker is '': the command \"start\" would never come; "
                               "name a broker, or leave wait_for_start out")

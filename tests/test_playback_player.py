@@ -178,6 +178,20 @@ def test_volume_and_refused_commands_leave_the_music_playing(clips: list[Clip], 
     asyncio.run(session())
 
 
+def test_feedback_can_make_it_softer_than_the_operator_set_it_and_never_louder(
+        clips: list[Clip], settings: PlayerSettings) -> None:
+    async def session() -> None:
+        async with await PlayerClient.start(replace(settings, volume_db=-6.0), clips) as player:
+            events = player.events()
+            player.play(Cue(0, 0, "a"))
+            player.set_level(-20.0)
+            await until(events, protocol.Status, lambda status: abs(status.peak_dbfs - 20 * np.log10(0.25) + 26.0) < 0.1)
+            player.set_level(40.0)
+            await until(events, protocol.Status, lambda status: abs(status.peak_dbfs - 20 * np.log10(0.25) + 6.0) < 0.1)
+
+    asyncio.run(session())
+
+
 def test_the_music_goes_on_while_the_live_program_stalls(clips: list[Clip], settings: PlayerSettings) -> None:
     def stall() -> None:
         time.sleep(0.8)  # longer than the ring: this is the fault, not a synchronisation

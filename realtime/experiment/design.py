@@ -18,6 +18,11 @@ CUE_PREFIX = "cue:"
 """Of the sounds that say what comes: "cue:listen", "cue:imagine", "cue:catch"."""
 
 
+def is_cue(sound: str) -> bool:
+    """Whether it is one of the tones, and no clip."""
+    return sound in {CUE_PREFIX + task for task in ("listen", "imagine", "catch")}
+
+
 @dataclass(frozen=True)
 class Seconds:
     """How long each kind of phase lasts; rounded to whole volumes."""

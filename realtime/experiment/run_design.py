@@ -16,6 +16,7 @@ from realtime.atomic import write_json
 from realtime.errors import EventsError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.arms import ARMS, Arm, Tape
+from realtime.experiment.contamination import is_contaminated, sounded
 from realtime.experiment.design import Windows
 from realtime.experiment.feedback import FeedbackSettings
 from realtime.experiment.phases import MEASURED, Phase, WindowedTrials
@@ -87,6 +88,26 @@ class RunDesign:
         """Which volumes speak of which measured phase."""
         return WindowedTrials(self.acquisition, tuple(phase.onset_s for phase in self.measured),
                               tuple(self.windows.of(phase.kind) for phase in self.measured))
+
+    def feeds_back(self, phase: Phase) -> bool:
+        """Whether feedback may sound in this phase."""
+        if self.feedback.mode == "off":
+            return False
+        return phase.kind == "feedback" or (self.feedback.when == "continuous" and phase.kind in ("imagine", "catch"))
+
+    def masked(self) -> frozenset[int]:
+        """Volumes in which imagery would be measured while sound, by the design, is on or has just been.
+
+        Feedback between measurements counts as sound throughout its phases; continuous feedback is not masked, since
+        nothing would be left: its sound is in the record.
+        """
+        cues = [(phase.onset_s, phase.sound or ("feedback" if self.feeds_back(phase) else "")) for phase in self.phases
+                if self.feedback.when == "between" or phase.kind not in ("imagine", "catch")]
+        stretches = sounded(cues, self.phases[-1].onset_s + self.phases[-1].duration_s)
+        trials, kinds = self.trials(), [phase.kind for phase in self.measured]
+        return frozenset(volume for volume in range(self.n_volumes)
+                         if (trial := trials.trial_of(volume)) >= 0 and kinds[trial] != "listen"
+                         and is_contaminated(volume, self.acquisition, stretches, self.washout_s))
 
     def sounds(self) -> Iterator[str]:
         """Every clip and cue that the run may play, besides what mirroring chooses."""

@@ -155,6 +155,10 @@ class PlayerClient:
             raise PlaybackError(message)
         self._send(protocol.Volume(max(volume_db, -200.0)))
 
+    def set_level(self, level_db: float) -> None:
+        """Set the level of what plays, below the operator's volume; at most 0 dB."""
+        self._send(protocol.Level(min(max(level_db, -200.0), 0.0)))
+
     def mute(self, muted: bool) -> None:
         """Silence, or sound again, within some 20 ms; music goes on underneath."""
         self._send(protocol.Mute(muted))

@@ -20,7 +20,7 @@ MAX_STARTS = 4
 class LastingPlayer:
     """`PlayerClient` for a whole session. Made by `await LastingPlayer.start(settings, clips)`.
 
-    A new process gets the last cue, volume and mute of the old one, and records to a file of its
+    A new process gets the last cue, volume, level and mute of the old one, and records to a file of its
     own (a numbered neighbour). After `stop` none is started: silence for good stays for good.
     Who reads `events` drives this; nobody reading means that a dead player stays dead.
     """
@@ -31,6 +31,7 @@ class LastingPlayer:
         self._clips = clips
         self._cue: Cue | None = None
         self._volume_db: float | None = None
+        self._level_db = 0.0
         self._muted = False
         self._over = False
         self._earlier: list[PlayerSummary] = []
@@ -72,6 +73,11 @@ class LastingPlayer:
         """Set the operator's volume, in dB; PlaybackError when it is not a number or above 12 dB."""
         self._player.set_volume(volume_db)
         self._volume_db = volume_db
+
+    def set_level(self, level_db: float) -> None:
+        """Set the level of what plays, below the operator's volume; at most 0 dB."""
+        self._level_db = level_db
+        self._player.set_level(level_db)
 
     def mute(self, muted: bool) -> None:
         """Silence, or sound again; music goes on underneath."""
@@ -126,6 +132,7 @@ class LastingPlayer:
         player.mute(self._muted)
         if self._volume_db is not None:
             player.set_volume(self._volume_db)
+        player.set_level(self._level_db)
         if self._cue is not None:
             player.play(self._cue)
         if self._over:  # stopped meanwhile

@@ -88,7 +88,8 @@ class Player:
         if self._latch.held:
             self._gate.stop()
         self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
-        self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | _End] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | protocol.Level | _End] = queue.SimpleQueue()
+        self._volume_db, self._level_db = settings.volume_db, 0.0
         self._ending = ""
         self._bad_told = 0
         n_ahead = int(settings.lookahead_s * settings.rate_hz) // self._block_frames
@@ -128,6 +129,8 @@ class Player:
             case protocol.Play() | protocol.PlayStream():
                 self._wanted.put(command)
             case protocol.Volume() if is_volume(command.volume_db):
+                self._orders.put(command)
+            case protocol.Level() if is_volume(command.level_db):
                 self._orders.put(command)
             case protocol.Close():
                 self.end("closed")
@@ -213,7 +216,11 @@ class Player:
                     case _ReadyCue():
                         self._mixer.cue(order.number, order.loop)
                     case protocol.Volume():
-                        self._chain.set_volume_db(order.volume_db)
+                        self._volume_db = order.volume_db
+                        self._chain.set_volume_db(self._volume_db + self._level_db)
+                    case protocol.Level():
+                        self._level_db = min(order.level_db, 0.0)
+                        self._chain.set_volume_db(self._volume_db + self._level_db)
                     case _End() if not self._ending:
                         self._begin_end(order.reason)
 

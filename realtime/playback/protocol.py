@@ -46,6 +46,12 @@ class Volume(msgspec.Struct, frozen=True, tag_field="command", tag="volume"):
     volume_db: float
 
 
+class Level(msgspec.Struct, frozen=True, tag_field="command", tag="level"):
+    """Set the level of what plays, below the operator's volume: feedback. Above 0 dB counts as 0."""
+
+    level_db: float
+
+
 class Mute(msgspec.Struct, frozen=True, tag_field="command", tag="mute"):
     """Mute or unmute at once, ahead of what is queued."""
 
@@ -213,7 +219,7 @@ class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="ended"):
     peak: float
 
 
-Command = Configure | Play | PlayStream | Volume | Mute | Stop | Rearm | Close
+Command = Configure | Play | PlayStream | Volume | Level | Mute | Stop | Rearm | Close
 Event = Started | Sounding | Conditioned | Stalled | Overtaken | Rejected | Obeyed | Recovered | Status | Failed | Ended
 
 

@@ -51,6 +51,10 @@ class Conductor(Protocol):
         """Clip id of what sounds before the first volume; "" for silence."""
         ...
 
+    def counts(self, volume_index: int) -> bool:
+        """Whether the volume may be evidence, as far as the design goes."""
+        ...
+
     def bar(self, clip_id: str) -> None:
         """Never choose this clip again; if it was chosen, what played before it plays on."""
         ...
@@ -92,6 +96,10 @@ class FreeConductor:
     def begin(self) -> str:
         """Silence: nothing is decoded yet."""
         return ""
+
+    def counts(self, volume_index: int) -> bool:
+        """All may: there is no design."""
+        return True
 
     def decide(self, percept: Percept, belief: Posterior | None, hold: str) -> Said:
         """Keep, switch or hold, by what was decoded."""

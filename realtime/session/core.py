@@ -15,6 +15,7 @@ from realtime.generators.conditioning import Conditioner
 from realtime.messages import Condition, Cue
 from realtime.music.selection import Decision
 from realtime.session.conduct import Conductor, FreeConductor
+from realtime.session.design_conduct import DesignConductor
 from realtime.session.ordering import Missing, Ordered, Ordering
 from realtime.session.parts import Parts
 from realtime.session.record import Document, encode_vector
@@ -33,10 +34,11 @@ class LiveCore:
         self._header, self._parts, self._first_cue = header, parts, first_cue
         self._preprocessor = parts.bundle.preprocessor()
         self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
-        self._conductor: Conductor = FreeConductor(parts.index, parts.selection, header.tr_s)
+        self._conductor = _conductor(parts, header)
         self._conditioner = Conditioner(parts.conditioning) if parts.conditioning else None
         self._waiting = parts.wait_for_start
         self._paused = False
+        self._level_db = 0.0
         self._ordering = Ordering(header)
         self.counts = Counts()
 
@@ -121,7 +123,8 @@ class LiveCore:
         usable = result.ready and not result.censored
         self.counts.censored += int(result.censored)
         status: Status = "SETTLING" if not result.ready else "CENSORED" if result.censored else "OK"
-        evidence = self._evidence.push(volume.index, result.features, usable)
+        counted = usable and self._conductor.counts(volume.index)
+        evidence = self._evidence.push(volume.index, result.features, counted)
         return Percept(volume.index, status, "", result, evidence)
 
     def decide(self, percept: Percept) -> Step:
@@ -138,7 +141,12 @@ class LiveCore:
         if condition is not None:
             document["condition"] = {"number": condition.number, "clip_id": condition.clip_id,
                                      "embedding": encode_vector(condition.embedding)}
-        return Step(percept, belief, said.decision, cue, document, condition)
+        level_db, self._level_db = None if said.level_db == self._level_db else said.level_db, said.level_db
+        return Step(percept, belief, said.decision, cue, document, condition, level_db)
+
+    def begin(self) -> Cue | None:
+        """What sounds before the first volume, in a designed run."""
+        return self._cue(0) if not self._waiting and self._conductor.begin() else None
 
     @property
     def _hold(self) -> str:
@@ -220,6 +228,12 @@ class LiveCore:
              "similarity": ranked.similarity} for ranked in belief.top(N_SHOWN)]
         return {"top": top, "confidence": belief.confidence, "genre": belief.genres[0].genre,
                 "genre_confidence": belief.genres[0].posterior}
+
+
+def _conductor(parts: Parts, header: RunHeader) -> Conductor:
+    if parts.design is not None:
+        return DesignConductor(parts.design, parts)
+    return FreeConductor(parts.index, parts.selection, header.tr_s)
 
 
 def check_volume(volume: Volume, header: RunHeader) -> None:

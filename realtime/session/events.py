@@ -5,12 +5,14 @@ Live sessions use it for the trial schedule, training for its targets.
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from realtime.errors import EventsError
+from realtime.experiment.design import is_cue
+from realtime.experiment.run_design import RunDesign
 
 _MISSING = ("", "n/a")
 _TOLERANCE_S = 0.010  # stimulus computers write onsets to the millisecond; neighbours may overlap by rounding
@@ -98,6 +100,37 @@ def check_events_fit(events: Sequence[Event], n_volumes: int | None, tr_s: float
                           f"{event.clip_id or event.trial_type!r}, lasts from {event.onset_s:g} to "
                           f"{event.onset_s + event.duration_s:g} s, the run has {n_volumes} volumes of {tr_s:g} s = "
                           f"{length_s:g} s; give the events of this run, or correct its TR or number of volumes")
+
+
+def events_of(design: RunDesign) -> tuple[Event, ...]:
+    """The trials of a design; a catch trial, in which nothing is imagined, names no clip."""
+    return tuple(Event(phase.onset_s, phase.duration_s, "" if phase.kind == "catch" else phase.clip_id,
+                       trial_type=phase.kind) for phase in design.measured)
+
+
+def check_sounds(design: RunDesign, clip_ids: Container[str]) -> None:
+    """Refuse a design that plays what there is not; EventsError names the clips."""
+    missing = sorted({sound for sound in design.sounds() if sound not in clip_ids and not is_cue(sound)})
+    if missing:
+        raise EventsError(f"the design of run {design.name!r} plays {len(missing)} clips that the catalogue lacks, "
+                          f"{', '.join(missing[:5])}; name clips of that catalogue, or use another")
+
+
+def check_design_fits(design: RunDesign, n_volumes: int | None, tr_s: float) -> None:
+    """Refuse a design that is longer than its run, or was made for another repetition time.
+
+    Raises
+    ------
+    EventsError
+        Which, and what to do.
+    """
+    made_for_s = design.acquisition.tr_s
+    if abs(made_for_s - tr_s) > 0.01 * made_for_s:
+        raise EventsError(f"the design of run {design.name!r} is for a TR of {made_for_s:g} s, the run's is "
+                          f"{tr_s:g} s; correct acquisition.tr_s in the plan, or the protocol")
+    if n_volumes is not None and design.n_volumes > n_volumes:
+        raise EventsError(f"the design of run {design.name!r} takes {design.n_volumes} volumes, the scan has "
+                          f"{n_volumes}; shorten the design, or scan longer")
 
 
 def _rows(path: Path) -> list[dict[str, str | None]]:

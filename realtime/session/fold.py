@@ -10,7 +10,7 @@ from realtime.messages import Condition, Cue
 from realtime.session.attempts import Attempt
 from realtime.session.core import LiveCore
 from realtime.session.entries import EventEntry, read_entry
-from realtime.session.events import check_events_fit
+from realtime.session.events import check_design_fits, check_events_fit
 from realtime.session.journal import JournalRecord, Kind
 from realtime.session.parts import Parts
 from realtime.session.record import RECORD_FORMAT, Document
@@ -51,11 +51,19 @@ class Outcome:
         The last one, for the player.
     condition : Condition or None
         The last one, for the generator.
+    level_db : float or None
+        The last one, for the player.
     """
 
     steps: tuple[Step, ...]
     cue: Cue | None
     condition: Condition | None = None
+    level_db: float | None = None
+
+    def after(self, earlier: "Outcome") -> "Outcome":
+        """What holds after both, without steps: for going on where an earlier life of the session was."""
+        return Outcome((), self.cue or earlier.cue, self.condition or earlier.condition,
+                       earlier.level_db if self.level_db is None else self.level_db)
 
 
 class SessionFold:
@@ -83,6 +91,13 @@ class SessionFold:
     def over(self) -> bool:
         """Whether no attempt can follow: the run is complete, or the session was stopped."""
         return self.stopped or (bool(self.attempts) and self.attempts[-1].complete)
+
+    @property
+    def longest_interval_s(self) -> float:
+        """From one volume's start to the next at most; a design may have silent gaps. 0 before the first header."""
+        if self._parts.design is not None:
+            return self._parts.design.acquisition.longest_interval_s
+        return self.header.tr_s if self.header is not None else 0.0
 
     @property
     def waits_for_volume(self) -> bool:
@@ -120,15 +135,16 @@ class SessionFold:
 
     def decide(self, perceived: Perceived) -> Outcome:
         """Decide for every volume index of one record, and document it."""
-        cue, condition, steps = perceived.cue, None, []
+        cue, condition, level_db, steps = perceived.cue, None, None, []
         for percept in perceived.percepts:
             assert self.core is not None  # a percept exists, so a header came
             step = self.core.decide(percept)
             self._write(step.document)
             cue = self._document_cue(step.cue) or cue
             condition = step.condition or condition
+            level_db = level_db if step.level_db is None else step.level_db
             steps.append(step)
-        return Outcome(tuple(steps), cue, condition)
+        return Outcome(tuple(steps), cue, condition, level_db)
 
     def check(self, header: RunHeader) -> None:
         """Refuse a run before anything of it is acknowledged.
@@ -139,6 +155,8 @@ class SessionFold:
             The run does not fit the bundle or the events.
         """
         check_fits(self._parts.bundle, header)
+        if self._parts.design is not None:
+            check_design_fits(self._parts.design, header.n_volumes, header.tr_s)
         check_events_fit(self._parts.events, header.n_volumes, header.tr_s, self._parts.events_name)
 
     def feed(self, record: JournalRecord) -> Outcome:
@@ -178,8 +196,7 @@ class SessionFold:
                            "volumes are kept, not used; start another session for it")
             return Perceived()
         if current is None:
-            self._begin(header)
-            return Perceived()
+            return Perceived(cue=self._begin(header))
         try:
             self.check(header)
         except RealtimeError as exc:
@@ -189,19 +206,20 @@ class SessionFold:
         if current.end is None:
             cue = self._abort(RunEnd(current.header.run_id, self._next_index(), "aborted", "another run began"))
         self._write({**self.stop_document(), "doc": "end"})
-        self._begin(header)
-        return Perceived(cue=cue)
+        return Perceived(cue=self._begin(header) or cue)
 
-    def _begin(self, header: RunHeader) -> None:
+    def _begin(self, header: RunHeader) -> Cue | None:
         number = len(self.attempts) + 1
         first_cue = 0 if self.core is None else self.core.next_cue
         self.attempts.append(Attempt(number, header))
         self.core = LiveCore(header, self._parts, first_cue)
         self._write({"doc": "start", "format": RECORD_FORMAT, "attempt": number, "run": describe_run(header),
                      **self._about})
+        cue = self._document_cue(self.core.begin())
         early, self._early = self._early, []
         for entry in early:
-            self._event(entry)
+            cue = self._event(entry).cue or cue
+        return cue
 
     def _close(self, end: RunEnd) -> Perceived:
         assert self.core is not None

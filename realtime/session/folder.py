@@ -67,6 +67,16 @@ class SessionFolder:
         return self.path / "events.tsv"
 
     @property
+    def design(self) -> Path:
+        """Copy of the run's design; missing where the music follows the decoder all the time."""
+        return self.path / "design.json"
+
+    @property
+    def cues(self) -> Path:
+        """The tones of a designed run."""
+        return self.path / "cues"
+
+    @property
     def generator(self) -> Path:
         """Copy of the generator's files; missing without one."""
         return self.path / "generator"

@@ -15,10 +15,11 @@ from realtime.bundle import read_bundle
 from realtime.config import LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import SessionError
+from realtime.experiment.run_design import read_run_design
 from realtime.generators.conditioning import Conditioning
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
-from realtime.session.events import Event, read_events
+from realtime.session.events import Event, events_of, read_events
 from realtime.session.folder import SessionFolder
 from realtime.session.parts import Parts
 from realtime.session.record import RECORD_FORMAT, Document
@@ -36,6 +37,8 @@ def keep_copies(folder: SessionFolder, settings: LiveSettings) -> None:
         shutil.copy(settings.catalogue / name, folder.catalogue / name)
     if settings.events is not None:
         shutil.copy(settings.events, folder.events)
+    if settings.design is not None and settings.design != folder.design:
+        shutil.copy(settings.design, folder.design)
     if settings.generator.kind in ("director", "model") and settings.generator.folder is not None:
         shutil.copytree(settings.generator.folder, folder.generator, dirs_exist_ok=True)
     write_json(folder.settings, {"format": RECORD_FORMAT, **_choices(settings), "catalogue": str(settings.catalogue),
@@ -48,7 +51,7 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
     Raises
     ------
     SessionError
-        Bundle, catalogue, events, selection or `wait_for_start` differ; all that do are named.
+        Bundle, catalogue, events, design, selection or `wait_for_start` differ; all that do are named.
     """
     if not folder.settings.exists():
         return
@@ -60,6 +63,8 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
         differing.append(f"catalogue ({settings.catalogue}, begun with {kept['catalogue']})")
     if _bytes(folder.events) != (b"" if settings.events is None else _bytes(settings.events)):
         differing.append(f"events ({settings.events}, begun with {kept['events'] or 'none'})")
+    if _bytes(folder.design) != (b"" if settings.design is None else _bytes(settings.design)):
+        differing.append(f"design ({settings.design})")
     if differing:
         raise SessionError(f"session {folder.path} was begun with other inputs: {', '.join(differing)}; resume it with "
                            "those, or begin another session with --session")
@@ -101,17 +106,22 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
     bundle = read_bundle(folder.bundle)
     kept["selection"]["excluded"] = tuple(kept["selection"]["excluded"])
     events: tuple[Event, ...] = read_events(folder.events) if folder.events.exists() else ()
+    design = read_run_design(folder.design) if folder.design.exists() else None
+    if design is not None:
+        events = events_of(design)
     music = catalogue or read_catalogue(folder.catalogue, check_audio=False)
     generator = kept.get("generator")
     return Parts(bundle, OnnxDecoder(bundle), music, events, kept["events"], SelectionSettings(**kept["selection"]),
-                 kept.get("wait_for_start", False), generator and Conditioning(music, generator["snap"]))
+                 kept.get("wait_for_start", False), generator and Conditioning(music, generator["snap"]),
+                 design)
 
 
 def about_session(parts: Parts) -> Document:
     """What the record's first document says besides the run."""
     manifest = parts.bundle.manifest
     trials = [{"trial": number, "onset_s": event.onset_s, "duration_s": event.duration_s, "clip_id": event.clip_id,
-               "genre": event.genre, "is_dummy": event.is_dummy} for number, event in enumerate(parts.events)]
+               "genre": event.genre, "is_dummy": event.is_dummy,
+               "trial_type": event.trial_type} for number, event in enumerate(parts.events)]
     return {"bundle": {"name": manifest.name, "sha256": parts.bundle.sha256, "subject": manifest.subject,
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),

@@ -31,7 +31,7 @@ _UNANNOUNCED_VOLUMES = 1000
 _RETRY_S = 1.0
 _SHORTEST_WAIT_S = 0.05  # what came while this program was held up is taken before a stall is called
 _LOOK_S = 1.0
-_COMMANDS = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark")
+_COMMANDS = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark", "rate")
 
 
 @dataclass
@@ -181,12 +181,13 @@ class LiveSession:
     def _due_s(self) -> float:
         """When to stop waiting for what should come."""
         header = self.fold.header
-        if header is not None and self.fold.waits_for_volume:  # it was due one TR after the last one that was used
-            return self._last_step_s + 2 * header.tr_s
+        if header is not None and self.fold.waits_for_volume:  # due one interval after the last one that was used
+            return self._last_step_s + 2 * self.fold.longest_interval_s
         if header is None or (self._stale and self.fold.end is None):
             return math.inf
-        patience_s = self.stale_after_volumes * header.tr_s if self.fold.end is None else self.retry_wait_s
-        return self._last_volume_s + patience_s
+        if self.fold.end is not None:
+            return self._last_volume_s + self.retry_wait_s
+        return self._last_volume_s + self.stale_after_volumes * self.fold.longest_interval_s
 
     async def _stall(self) -> None:
         self._stale = True
@@ -215,7 +216,7 @@ class LiveSession:
             perceived = self.fold.perceive(record)
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
-            self.wires.sounding.act(outcome.cue, outcome.condition, len(self.fold.attempts))
+            self.wires.sounding.act(outcome, len(self.fold.attempts))
         if perceived.volume is not None or begins or isinstance(received.message, RunEnd):
             self._stale, self._last_volume_s = False, self._now_s()
         if outcome.steps or begins:
@@ -253,7 +254,7 @@ class LiveSession:
             return
         journaled_s = self._now_s()
         outcome = self.fold.feed(record)
-        self.wires.sounding.act(outcome.cue, outcome.condition, len(self.fold.attempts))
+        self.wires.sounding.act(outcome, len(self.fold.attempts))
         now_s = self._now_s()
         self.wires.telling.steps(self.fold, outcome, Stamps(journaled_s, now_s, now_s))
 

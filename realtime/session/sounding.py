@@ -10,9 +10,10 @@ import msgspec
 from realtime.errors import PlaybackError
 from realtime.generators.client import GeneratorClient
 from realtime.generators.host_protocol import STREAM, Broken, Feeding, StandIn
-from realtime.messages import Condition, Cue
+from realtime.messages import Cue
 from realtime.playback import protocol
 from realtime.playback.lasting import LastingPlayer
+from realtime.session.fold import Outcome
 from realtime.session.telling import Telling
 
 
@@ -51,8 +52,11 @@ class Sounding:
     _feeding: bool = False
     _streamed: set[int] = field(default_factory=set)
 
-    def act(self, cue: Cue | None, condition: Condition | None, attempt: int) -> None:
+    def act(self, outcome: Outcome, attempt: int) -> None:
         """Let what was decided in this attempt be heard; the condition first, so that a stream begins under it."""
+        cue, condition = outcome.cue, outcome.condition
+        if outcome.level_db is not None:
+            self.player.set_level(outcome.level_db)
         if condition is not None and self.generator is not None:
             self._conditions[condition.number] = _Asked(attempt, condition.clip_id, condition.volume_index)
             self.generator.condition(condition)
@@ -61,11 +65,11 @@ class Sounding:
             self._cue = cue
             self._play()
 
-    def sound_again(self, cue: Cue | None, condition: Condition | None, attempt: int) -> None:
+    def sound_again(self, outcome: Outcome, attempt: int) -> None:
         """Go on with what played before this program was started again: no new decision, so no latency either."""
-        self.act(cue, condition, attempt)
-        if cue is not None:
-            self._asked[cue.number] = _Asked(attempt, cue.clip_id, None)
+        self.act(outcome, attempt)
+        if outcome.cue is not None:
+            self._asked[outcome.cue.number] = _Asked(attempt, outcome.cue.clip_id, None)
 
     def _play(self) -> None:
         """Ask for the last cue's music, by the stream when there is one."""

@@ -56,6 +56,8 @@ class Step:
         The step as the record keeps it.
     condition : Condition or None
         For the generator, when there is one and something changes.
+    level_db : float or None
+        For the player, when the level of what plays changes; at most 0.
     """
 
     percept: Percept
@@ -64,6 +66,7 @@ class Step:
     cue: Cue | None
     document: Document
     condition: Condition | None = None
+    level_db: float | None = None
 
 
 @dataclass(frozen=True)
