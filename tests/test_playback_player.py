@@ -180,14 +180,17 @@ def test_volume_and_refused_commands_leave_the_music_playing(clips: list[Clip], 
 
 def test_feedback_can_make_it_softer_than_the_operator_set_it_and_never_louder(
         clips: list[Clip], settings: PlayerSettings) -> None:
+    def at(level_db: float) -> Callable[[Any], bool]:
+        return lambda status: abs(status.peak_dbfs - 20 * np.log10(0.25) - level_db) < 0.1
+
     async def session() -> None:
         async with await PlayerClient.start(replace(settings, volume_db=-6.0), clips) as player:
             events = player.events()
             player.play(Cue(0, 0, "a"))
             player.set_level(-20.0)
-            await until(events, protocol.Status, lambda status: abs(status.peak_dbfs - 20 * np.log10(0.25) + 26.0) < 0.1)
+            await until(events, protocol.Status, at(-26.0))
             player.set_level(40.0)
-            await until(events, protocol.Status, lambda status: abs(status.peak_dbfs - 20 * np.log10(0.25) + 6.0) < 0.1)
+            await until(events, protocol.Status, at(-6.0))
 
     asyncio.run(session())
 
