@@ -1,22 +1,22 @@
 """The offline commands: demo, simulate, train, evaluate, export, corpus, report."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
+from offline_training import evaluation_commands
+from offline_training.command_line import (
+    ConfigOption,
+    JsonOption,
+    WorkersOption,
+    one_sentence_of_ours,
+    progress_bars,
+)
 from offline_training.errors import DatasetError, TrainingError
-from offline_training.progress import Progress
 from realtime.config import load_settings, make_settings
 from realtime.console.figures import print_summary, write_figures
-from realtime.errors import RealtimeError
-from scanner_bridge.complaints import one_sentence
-from scanner_bridge.errors import BridgeError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,11 +30,7 @@ app.add_typer(corpus_app, name="corpus")
 app.add_typer(generator_app, name="generator")
 app.add_typer(embedder_app, name="embedder")
 app.add_typer(export_app, name="export")
-
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
-WorkersOption = Annotated[str, typer.Option(help="Who works: a number of processes, a Dask scheduler's "
-                                                 "tcp://HOST:PORT, or slurm:JOBS. Default: a process per core.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; see configs/.")]
+app.add_typer(evaluation_commands.app)
 
 
 @app.command()
@@ -48,7 +44,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
     from realtime.console.table import SessionTable  # noqa: PLC0415
 
     console = Console()
-    with _one_sentence():
+    with one_sentence_of_ours():
         settings = load_settings(config, DemoSettings, {"speed": speed, "sink": sink})
         with progress_bars(console) as progress:
             figures = run_demo(DemoFolder(out), settings, progress,
@@ -69,7 +65,7 @@ def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], confi
     from offline_training.simulation.dataset import simulate_session  # noqa: PLC0415
     from offline_training.simulation.settings import SimulationSettings  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         settings = (load_settings(config, SimulationSettings, {"seed": seed}) if config
                     else make_settings(SimulationSettings, {}, {"seed": seed}, "of the command line"))
         with progress_bars(Console()) as progress:
@@ -98,7 +94,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set, or respon
     from offline_training.workers import workers as open_workers  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         settings = load_settings(config, TrainSettings) if config else TrainSettings()
         if array_subjects(dataset):
             _train_on_arrays(dataset, bundle, catalogue or dataset / "stimuli", subject, settings, json_file)
@@ -139,39 +135,6 @@ def _train_on_arrays(folder: Path, out: Path, corpus: Path, subject: str | None,
     write_figures(json_file, trained.figures)
 
 
-@app.command()
-def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-             dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs.")],
-             catalogue: Annotated[Path | None, typer.Option(help="Corpus; default DATASET/stimuli.")] = None,
-             subject: Annotated[str | None, typer.Option(help="Which subject.")] = None, workers: WorkersOption = "",
-             json_file: JsonOption = None) -> None:
-    """Identification accuracy of a bundle on the held-out runs of a data set, with its chance band."""
-    from offline_training.evaluate import evaluate as score  # noqa: PLC0415
-    from offline_training.runs import read_dataset  # noqa: PLC0415
-    from offline_training.workers import workers as open_workers  # noqa: PLC0415
-    from realtime.bundle import read_bundle  # noqa: PLC0415
-    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
-
-    with _one_sentence():
-        music = read_catalogue(catalogue or dataset / "stimuli")
-        with progress_bars(Console()) as progress, open_workers(workers) as executor:
-            evaluation = score(read_bundle(bundle), read_dataset(dataset, subject).test, music, executor, progress)
-    Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
-    write_figures(json_file, evaluation.figures())
-
-
-@app.command()
-def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session.")],
-           out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html.")] = None) -> None:
-    """A recorded session as one HTML page with pictures."""
-    from offline_training.report import write_report  # noqa: PLC0415
-
-    target = out or session / "report.html"
-    with _one_sentence():
-        write_report(session, target)
-    Console().print(str(target), soft_wrap=True, highlight=False)
-
-
 @export_app.command()
 def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI or DICOM folder.")],
               bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
@@ -182,7 +145,7 @@ def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI o
     """A bundle with random weights for a scanner's own images, to rehearse everything but the decoding."""
     from offline_training.rehearsal import rehearse_with  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         made = rehearse_with(source, bundle, catalogue, clip_s, events, seed)
     Console().print(f"untrained bundle {bundle}: {len(made.voxels)} voxels; what it decodes is noise",
                     soft_wrap=True, highlight=False)
@@ -196,7 +159,7 @@ def compose(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     """Synthesise labelled clips of ten genres, fit an embedder on them and index them with it."""
     from offline_training.corpus_composed import CorpusSettings, make_corpus  # noqa: PLC0415
 
-    with _one_sentence(), progress_bars(Console()) as progress:
+    with one_sentence_of_ours(), progress_bars(Console()) as progress:
         settings = CorpusSettings(n_per_genre=n_per_genre, n_test_per_genre=min(2, n_per_genre - 1), seed=seed,
                                   duration_s=clip_s)
         made = make_corpus(folder, settings, progress=progress)
@@ -226,7 +189,7 @@ def build(folder: Annotated[Path, typer.Argument(help="Folder of music, in any d
     from offline_training.workers import worker_processes  # noqa: PLC0415
 
     console, target = Console(), out or folder.with_name(folder.resolve().name + "-corpus")
-    with _one_sentence():
+    with one_sentence_of_ours():
         wanted = Wanted(labels, tuple(licence or ()), exclude, genre_folders, excerpts)
         settings = BuildSettings(clip_s, per_track, wanted=wanted)
         chosen = open_embedder(embedder) if embedder else None
@@ -256,7 +219,7 @@ def search(catalogue: Annotated[Path, typer.Argument(help="Corpus.")],
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
     from realtime.music.index_places import open_index  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         if bool(words) == (like is not None):
             raise DatasetError("a search is for words or --like a recording: give one of them")
         music = read_catalogue(catalogue, check_audio=False)
@@ -276,7 +239,7 @@ def upload_corpus(catalogue: Annotated[Path, typer.Argument(help="Corpus.")],
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
     from realtime.music.index_qdrant import connect, upload  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         music = read_catalogue(catalogue, check_audio=False)
         collection = upload(music, connect(url))
     Console().print(f"{len(music.clips)} clips are in collection {collection} of {url}", soft_wrap=True,
@@ -293,7 +256,7 @@ def calibrate_selection(
     from offline_training.corpus_calibration import calibrate, rest_embeddings  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         embeddings, tr_s = rest_embeddings(session)
         chosen = calibrate(embeddings, tr_s, read_catalogue(catalogue, check_audio=False), per_minute)
     Console().print(f"\\[selection]\nsmoothing = {chosen.settings.smoothing:g}\nmargin = {chosen.settings.margin:g}\n"
@@ -315,7 +278,7 @@ def index(folder: Annotated[Path, typer.Argument(help="Corpus to embed anew.")],
     from offline_training.embedders import open_embedder  # noqa: PLC0415
     from offline_training.outside_vectors import read_vectors  # noqa: PLC0415
 
-    with _one_sentence(), progress_bars(Console()) as progress:
+    with one_sentence_of_ours(), progress_bars(Console()) as progress:
         if bool(embedder) == (vectors is not None):
             raise DatasetError("a corpus is indexed with --embedder or takes --vectors: give one of them")
         made = (index_corpus(folder, open_embedder(embedder), progress) if vectors is None
@@ -331,7 +294,7 @@ def train_embedder(folder: Annotated[Path, typer.Argument(help="Folder to make."
     from offline_training.embedder.settings import EmbedderSettings  # noqa: PLC0415
     from offline_training.workers import worker_processes  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         try:
             from offline_training.embedder.make import make_embedder  # noqa: PLC0415 - torch, only here
         except ImportError as exc:
@@ -354,7 +317,7 @@ def card(folder: Annotated[Path, typer.Argument(help="Embedder that `innerear em
     from offline_training.workers import worker_processes  # noqa: PLC0415
     from realtime.music.onnx_embedder import OnnxEmbedder  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         embedder, settings = OnnxEmbedder.read(folder), read_settings(folder, pieces)
         with progress_bars(Console()) as progress, worker_processes() as executor:
             figures = measure(embedder, settings, executor, progress)
@@ -370,7 +333,7 @@ def examples(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     """Ten procedural pieces to listen to, one per genre, and a picture of their spectra."""
     from offline_training.examples import write_examples  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence_of_ours():
         paths = write_examples(folder, seconds, seed)
     Console().print(f"{len(paths) - 1} pieces in {folder}, their spectra in {paths[-1]}", soft_wrap=True,
                     highlight=False)
@@ -388,32 +351,13 @@ def train_generator(folder: Annotated[Path, typer.Argument(help="Folder for the 
     from offline_training.generator.train import GeneratorTraining  # noqa: PLC0415
     from offline_training.generator.train import train_generator as fit  # noqa: PLC0415
 
-    with _one_sentence(), progress_bars(Console()) as progress:
+    with one_sentence_of_ours(), progress_bars(Console()) as progress:
         training = GeneratorTraining(pieces, max(10, pieces // 10), tokens=TokenTraining(steps))
         report = fit(folder, open_embedder(embedder), training, progress)
     lead = report["read_outs_on_unseen_pieces"]["lead"]
     Console().print(f"generator in {folder}: {report['nats_per_token']:.2f} nats per token, lead voice read right in "
                     f"{100 * lead:.0f} % of unseen pieces", soft_wrap=True, highlight=False)
     write_figures(json_file, report)
-
-
-@contextmanager
-def progress_bars(console: Console) -> Iterator[Progress]:
-    """A bar per named piece of work."""
-    columns = (TextColumn("        {task.description:28}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TimeElapsedColumn())
-    tasks: dict[str, Any] = {}
-    with Bars(*columns, console=console, transient=True) as bars:
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield progress
-
-
-def _one_sentence() -> AbstractContextManager[None]:
-    return one_sentence(TrainingError, RealtimeError, BridgeError)
 
 
 if __name__ == "__main__":

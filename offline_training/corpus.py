@@ -192,7 +192,7 @@ def _rows(corpus: Corpus, recipe: str, function: Callable[[NDArray[np.float32], 
         key = hashlib.sha256("\n".join([recipe, str(corpus.heard_s), *(clip.sha256 for clip in clips)]).encode())
         path = blocks / f"{key.hexdigest()[:32]}.npy"
         if not path.exists():
-            rows = in_threads(lambda clip: function(*_heard(corpus, clip)), clips,
+            rows = in_threads(lambda clip: function(*heard_audio(corpus, clip)), clips,
                               f"{what} from clip {first + 1}" if first else what, progress)
             _save(path, np.array(rows, np.float32))
         parts.append(np.load(path, allow_pickle=False))
@@ -205,7 +205,7 @@ def _save(path: Path, array: NDArray[np.float32]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _heard(corpus: Corpus, clip: CorpusClip) -> tuple[NDArray[np.float32], int]:
+def heard_audio(corpus: Corpus, clip: CorpusClip) -> tuple[NDArray[np.float32], int]:
     """Mono audio of what is heard of a clip, and its rate."""
     path = corpus.folder / clip.file
     try:

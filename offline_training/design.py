@@ -143,6 +143,19 @@ def trial_means(run: RunSamples, frame: Frame, schedule: Schedule, scale: NDArra
     return means
 
 
+def features_of(run: RunSamples, frame: Frame, scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (n_volumes, n_voxels) of every volume, as the live program has them; zeros where one was lost."""
+    samples = np.load(run.samples, mmap_mode="r")
+    rows = np.zeros(samples.shape, np.float32)
+
+    def push(volume: int, features: NDArray[np.float32] | None) -> None:
+        if features is not None:
+            rows[volume] = features
+
+    _scaled(run, frame.preprocessing, scale, samples, push)
+    return rows
+
+
 def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.float32] | None,
             samples: NDArray[np.float32], push: Callable[[int, NDArray[np.float32] | None], None]) -> CausalScaler:
     scaler = CausalScaler(samples.shape[1], settings, scale)

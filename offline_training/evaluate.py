@@ -16,7 +16,7 @@ from realtime.atomic import without_nan
 from realtime.bundle import Bundle, check_fits, check_space
 from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
-from realtime.decoding.posterior import believe
+from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import VolumeError
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
@@ -88,11 +88,17 @@ class DecodedRun:
         Of trials that are no dummy and name a clip.
     embeddings : float32 array of shape (window_volumes, n_trials, dim)
         Element [n-1, t] after n usable volumes; NaN where a trial had fewer.
+    numbers : tuple of int
+        Place of these trials among the run's events.
+    single : float32 array of shape (lag_volumes + window_volumes, n_trials, dim)
+        Decoded from each volume after a trial's onset alone; NaN for volumes that are not usable or not there.
     """
 
     run_id: str
     clip_ids: tuple[str, ...]
     embeddings: NDArray[np.float32]
+    numbers: tuple[int, ...]
+    single: NDArray[np.float32]
 
 
 def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, executor: Executor,
@@ -106,12 +112,18 @@ def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, 
     DatasetError
         No run, or no trial with evidence.
     """
+    return score_runs(decode_runs(bundle, runs, catalogue, executor, progress), bundle, catalogue)
+
+
+def decode_runs(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, executor: Executor,
+                progress: Progress | None = None) -> list[DecodedRun]:
+    """Decode `runs` as the live program would; errors as `evaluate`."""
     check_space(bundle, catalogue.space, "the catalogue")
     futures = [executor.submit(decode_run, run, bundle) for run in runs]
     decoded = list(counted((future.result() for future in futures), "decoding held-out runs", len(futures), progress))
     if not any(len(run.clip_ids) for run in decoded):
         raise DatasetError(f"none of {len(runs)} runs has a trial to score; give runs whose events name clips")
-    return score_runs(decoded, bundle, catalogue)
+    return decoded
 
 
 def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
@@ -126,7 +138,9 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
     check_fits(bundle, RunHeader(run.run_id, run.shape, "<f4", run.affine, run.tr_s, run.n_volumes))
     pre = bundle.preprocessor()
     schedule = schedule_of(run.events, manifest.preprocessing.tr_s, manifest.lag_volumes, manifest.window_volumes)
-    evidence = TrialEvidence(schedule, OnnxDecoder(bundle))
+    decoder = OnnxDecoder(bundle)
+    evidence = TrialEvidence(schedule, decoder)
+    alone = np.full((run.n_volumes, manifest.space.dim), np.nan, np.float32)
     embeddings = np.full((manifest.window_volumes, len(run.events), manifest.space.dim), np.nan, np.float32)
     for volume in read_volumes(run):
         try:
@@ -135,11 +149,18 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
             pre.skip()
             said = evidence.push(volume.index, None, usable=False)
         else:
-            said = evidence.push(volume.index, step.features, usable=step.ready and not step.censored)
+            usable = step.ready and not step.censored
+            said = evidence.push(volume.index, step.features, usable=usable)
+            if usable:
+                alone[volume.index] = decoder.decode(step.features)
         if said is not None:
             embeddings[said.n_volumes - 1, said.trial] = said.embedding
     scored = [t for t, event in enumerate(run.events) if event.clip_id and not event.is_dummy]
-    return DecodedRun(run.run_id, tuple(run.events[t].clip_id for t in scored), embeddings[:, scored])
+    after = np.arange(manifest.lag_volumes + manifest.window_volumes)
+    places = after[:, None] + np.array([schedule.onset_volumes[t] for t in scored], np.intp)
+    single = np.where((places < run.n_volumes)[:, :, None], alone[np.minimum(places, run.n_volumes - 1)], np.nan)
+    return DecodedRun(run.run_id, tuple(run.events[t].clip_id for t in scored), embeddings[:, scored], tuple(scored),
+                      single.astype(np.float32))
 
 
 def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalogue) -> Evaluation:
@@ -189,9 +210,32 @@ def _within_genre(final: Floats, targets: Floats, clips: list[str], genres: list
 
 def _genre_top1(final: Floats, counts: NDArray[np.intp], genres: list[str], bundle: Bundle,
                 catalogue: Catalogue) -> float:
-    hits = []
-    for row, n_volumes, genre in zip(final, counts, genres, strict=True):
-        if n_volumes:
-            belief = believe(catalogue, row.astype(np.float32), bundle.manifest.posterior_scale, int(n_volumes))
-            hits.append(belief.genres[0].genre == genre)
+    hits = [_belief(row, n_volumes, bundle, catalogue).genres[0].genre == genre
+            for row, n_volumes, genre in zip(final, counts, genres, strict=True) if n_volumes]
     return float(np.mean(hits)) if hits else float("nan")
+
+
+def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogue: Catalogue) -> Floats:
+    """What the live program would believe of every clip of the catalogue.
+
+    Parameters
+    ----------
+    final : float64 array of shape (n_trials, dim)
+        Decoded, finite.
+    counts : intp array of shape (n_trials,)
+        Usable volumes behind each, at least one.
+
+    Returns
+    -------
+    probabilities : float64 array of shape (n_trials, n_clips)
+        Rows sum to 1; 0 for clips that are no candidates.
+    """
+    probabilities = np.zeros((len(final), len(catalogue.clips)))
+    for row, decoded, n_volumes in zip(probabilities, final, counts, strict=True):
+        belief = _belief(decoded, n_volumes, bundle, catalogue)
+        row[[catalogue.row(clip.clip_id) for clip in belief.clips]] = belief.probabilities
+    return probabilities
+
+
+def _belief(row: Floats, n_volumes: int | np.integer[Any], bundle: Bundle, catalogue: Catalogue) -> Posterior:
+    return believe(catalogue, row.astype(np.float32), bundle.manifest.posterior_scale, int(n_volumes))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import matplotlib
 import numpy as np
 
@@ -18,6 +19,7 @@ from realtime.playback.recorder import read_played
 from realtime.session.folder import SessionFolder
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
+_LOOK = Path(__file__).with_name("report_style.css")
 _MAX_NOTES = 40
 
 
@@ -85,7 +87,8 @@ def _page(view: SessionView) -> str:
     if len(view.notes) > _MAX_NOTES:
         notes.append(f"and {len(view.notes) - _MAX_NOTES} more in {SessionFolder(view.folder).record.name}")
     return template.render(
-        title=view.start["run"]["run_id"], subtitle=_subtitle(view), untrained=_untrained(view),
+        style=markupsafe.Markup(_LOOK.read_text(encoding="utf-8")), title=view.start["run"]["run_id"],
+        subtitle=_subtitle(view), untrained=_untrained(view),
         paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), rows=_rows(view, colours),
         notes=notes, facts=_facts(view))
 

@@ -1,0 +1,1 @@
+"""Encoding models: how well music predicts each voxel, tested by shuffling the music."""

@@ -1,0 +1,121 @@
+"""The commands that judge: evaluate and report."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from offline_training.command_line import JsonOption, WorkersOption, one_sentence_of_ours, progress_bars
+from realtime.console.figures import write_figures
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+             dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs.")],
+             catalogue: Annotated[Path | None, typer.Option(help="Corpus; default DATASET/stimuli.")] = None,
+             subject: Annotated[str | None, typer.Option(help="Which subject.")] = None, workers: WorkersOption = "",
+             json_file: JsonOption = None,
+             page: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")] = None,
+             session: Annotated[Path | None, typer.Option(help="Live session on one of the runs, to compare.")] = None,
+             whole: Annotated[bool, typer.Option("--whole", help="Align the training runs, too, for other targets, a "
+                                                                 "genre left out and encoding models.")] = False,
+             keep: Annotated[Path | None, typer.Option(help="With --whole: folder of runs aligned before.")] = None,
+             maps: Annotated[Path | None, typer.Option(help="With --whole: folder for encoding maps (NIfTI).")] = None,
+             permutations: Annotated[int, typer.Option(help="Shuffles behind every null.", min=1000)] = 2000,
+             seed: Annotated[int, typer.Option(help="Of shuffles and resamples.", min=0)] = 0) -> None:
+    """How well a bundle decodes the held-out runs of a data set: every measure with its interval and chance band."""
+    from offline_training.evaluate import decode_runs, score_runs  # noqa: PLC0415
+    from offline_training.evaluation.scorecard import Draws  # noqa: PLC0415
+    from offline_training.evaluation_figures import evaluation_figures  # noqa: PLC0415
+    from offline_training.evaluation_page.page import write_page  # noqa: PLC0415
+    from offline_training.recordings import read_recordings  # noqa: PLC0415
+    from offline_training.runs import read_dataset  # noqa: PLC0415
+    from offline_training.workers import workers as open_workers  # noqa: PLC0415
+    from realtime.bundle import read_bundle  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+
+    corpus, draws = catalogue or dataset / "stimuli", Draws(n_permutations=permutations, seed=seed)
+    with one_sentence_of_ours():
+        music, chosen, runs = read_catalogue(corpus), read_bundle(bundle), read_dataset(dataset, subject)
+        tracks = read_recordings(corpus).of_clip
+        with progress_bars(Console()) as progress, open_workers(workers) as executor:
+            decoded = decode_runs(chosen, runs.test, music, executor, progress)
+            evaluation = score_runs(decoded, chosen, music)
+            figures: dict[str, Any] = evaluation.figures()
+            if json_file is not None or page is not None:
+                figures |= evaluation_figures(chosen, runs, music, decoded, tracks, draws, _probes(corpus, music),
+                                              session)
+            if whole:
+                with _kept(keep) as folder:
+                    further = _whole(chosen, runs, music, corpus, decoded, tracks, draws, folder, maps, executor,
+                                     progress)
+                figures |= further
+        if page is not None:
+            write_page(figures, page)
+    Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
+    write_figures(json_file, figures)
+
+
+@app.command()
+def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session, or figures of an evaluation "
+                                                        "(JSON).")],
+           out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html, or the figures' name "
+                                                         "with .html.")] = None) -> None:
+    """A recorded session, or an evaluation's figures, as one HTML page with pictures."""
+    from offline_training.evaluation_page.page import read_figures, write_page  # noqa: PLC0415
+    from offline_training.report import write_report  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        if session.is_file():
+            target = out or session.with_suffix(".html")
+            write_page(read_figures(session), target)
+        else:
+            target = out or session / "report.html"
+            write_report(session, target)
+    Console().print(str(target), soft_wrap=True, highlight=False)
+
+
+def _probes(corpus: Path, music: Any) -> Any:
+    """Read-outs of the catalogue's space; None where its embedder is not here, or has none."""
+    from offline_training.corpus_search import embedder_of  # noqa: PLC0415
+    from offline_training.errors import DatasetError  # noqa: PLC0415
+
+    try:
+        return getattr(embedder_of(corpus, music.space, ""), "probes", None)
+    except DatasetError:
+        return None
+
+
+def _whole(bundle: Any, runs: Any, music: Any, corpus: Path, decoded: Any, tracks: Any, draws: Any, folder: Path,
+           maps: Path | None, executor: Any, progress: Any) -> dict[str, Any]:
+    from offline_training.encoding.model import EncodingSettings  # noqa: PLC0415
+    from offline_training.evaluation_figures import decoded_table  # noqa: PLC0415
+    from offline_training.evaluation_refits import (  # noqa: PLC0415
+        encoding_figures,
+        refit_figures,
+        target_kinds,
+        whole_session,
+    )
+
+    session = whole_session(bundle, runs, music, tracks, folder, executor, progress)
+    clips = sorted({*session.training.heard.clip_ids, *session.test.heard.clip_ids})
+    kinds = target_kinds(music, corpus, clips)
+    figures = refit_figures(session, decoded_table(decoded, runs, music, tracks), music, kinds, draws, progress)
+    settings = EncodingSettings(n_permutations=draws.n_permutations, seed=draws.seed)
+    return figures | {"encoding": encoding_figures(session, kinds, settings, maps, progress)}
+
+
+@contextmanager
+def _kept(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="innerear-evaluate-") as scratch:
+        yield Path(scratch)

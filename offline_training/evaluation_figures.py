@@ -1,0 +1,193 @@
+"""All figures of a bundle on held-out runs, as one document for JSON and for the page that is made of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_training.design import last_means, volume_counts
+from offline_training.errors import DatasetError, FitError
+from offline_training.evaluate import DecodedRun, posteriors
+from offline_training.evaluation.controls import Known, controls
+from offline_training.evaluation.courses import repeat_figures, time_course
+from offline_training.evaluation.heard import ClipFacts, Heard, heard_in
+from offline_training.evaluation.leakage import leakage
+from offline_training.evaluation.live import against_live, read_live
+from offline_training.evaluation.scorecard import Draws, Judged, scorecard, trials_of
+from offline_training.evaluation.sureness import sureness
+from offline_training.runs import Dataset
+from offline_training.scores.classes import agreement
+from offline_training.scores.estimates import estimate
+from offline_training.scores.shuffling import shuffles
+from realtime.atomic import without_nan
+from realtime.bundle import Bundle
+from realtime.music.attributes import AttributeProbes
+from realtime.music.catalogue import Catalogue
+
+FORMAT = "innerear evaluation 1"
+Floats = NDArray[np.float64]
+_CLASSES = {"genre": 2, "instruments": 2, "lead": 2, "mood": 1}  # most probable labels compared, as the paper's
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Held-out runs as one table.
+
+    Attributes
+    ----------
+    runs : tuple of DecodedRun
+    heard : Heard
+        Their trials, in the same order.
+    judged : Judged
+        With all the volumes each trial had.
+    counts : intp array of shape (n_trials,)
+        Those volumes.
+    """
+
+    runs: tuple[DecodedRun, ...]
+    heard: Heard
+    judged: Judged
+    counts: NDArray[np.intp]
+
+
+def decoded_table(decoded: Sequence[DecodedRun], dataset: Dataset, catalogue: Catalogue,
+                  tracks: Mapping[str, str]) -> Decoded:
+    """Predictions of all held-out runs beside what was heard.
+
+    Raises
+    ------
+    CatalogueError
+        A clip heard is not in the catalogue.
+    """
+    names = {run.run_id for run in decoded}
+    heard = heard_in([run for run in dataset.test if run.run_id in names], clip_facts(dataset, catalogue, tracks))
+    by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
+    judged = Judged(last_means(by_volumes).astype(np.float64), targets_of(heard, catalogue), heard.clip_ids,
+                    heard.genres, heard.run_ids)
+    return Decoded(tuple(decoded), heard, judged, volume_counts(by_volumes))
+
+
+def clip_facts(dataset: Dataset, catalogue: Catalogue, tracks: Mapping[str, str]) -> ClipFacts:
+    """The catalogue's genre of every clip of a data set, and the recordings."""
+    clips = {event.clip_id for run in (*dataset.training, *dataset.test) for event in run.events if event.clip_id}
+    return ClipFacts({clip: catalogue.clip(clip).genre for clip in clips if clip in catalogue}, tracks)
+
+
+def targets_of(heard: Heard, catalogue: Catalogue) -> Floats:
+    """Embeddings (n_trials, dim) of the clips heard."""
+    return np.stack([catalogue.embedding(clip) for clip in heard.clip_ids]).astype(np.float64)
+
+
+def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, decoded: Sequence[DecodedRun],
+                       tracks: Mapping[str, str], draws: Draws | None = None, probes: AttributeProbes | None = None,
+                       session: Path | None = None) -> dict[str, Any]:
+    """Everything that needs no further fit.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    dataset : Dataset
+        Its training runs' events are read for the controls and the leakage checks, not their images.
+    catalogue : Catalogue
+    decoded : sequence of DecodedRun
+        The test runs.
+    tracks : mapping of str to str
+        Recordings that clips were cut from, where that is known.
+    draws : Draws, optional
+    probes : AttributeProbes, optional
+        Read-outs of the catalogue's space, for the agreement of classes.
+    session : Path, optional
+        A live session on one of the runs, to be compared.
+
+    Raises
+    ------
+    CatalogueError
+        A clip heard is not in the catalogue.
+    DatasetError
+        The session is not of one of these runs.
+    """
+    draws, table = draws or Draws(), decoded_table(decoded, dataset, catalogue, tracks)
+    manifest, judged = bundle.manifest, table.judged
+    cumulative, single = (np.concatenate([getattr(run, name) for run in decoded], axis=1)
+                          for name in ("embeddings", "single"))
+    figures: dict[str, Any] = {
+        "format": FORMAT,
+        "about": {"bundle": manifest.name, "subject": manifest.subject, "space": asdict(manifest.space),
+                  "n_voxels": len(bundle.voxels), "runs": [run.run_id for run in decoded], "tr_s": _tr_s(bundle),
+                  "lag_volumes": manifest.lag_volumes, "window_volumes": manifest.window_volumes,
+                  "n_catalogue": len(catalogue.clips), **asdict(draws)},
+        "single_trials": scorecard(judged, draws), "clips_averaged": scorecard(judged.averaged(), draws),
+        "time_course": {
+            "single_volume": time_course(single, judged, 0, _tr_s(bundle), draws),
+            "cumulative": time_course(cumulative, judged, manifest.lag_volumes, _tr_s(bundle), draws)},
+        "repeats": repeat_figures(judged, draws),
+        "sureness": _sureness(table, bundle, catalogue, draws),
+        "classes": _classes(judged, probes, draws) if probes else None,
+    }
+    if dataset.training:
+        heard = heard_in(dataset.training, clip_facts(dataset, catalogue, tracks))
+        figures["leakage"] = _leakage(heard, table.heard)
+        known = Known(heard, targets_of(heard, catalogue))
+        figures["controls"] = control_cards(judged, known, Known(table.heard, judged.targets), draws)
+    if session is not None:
+        figures["live"] = _live(session, table, draws)
+    cleaned: dict[str, Any] = without_nan(figures)
+    return cleaned
+
+
+def control_cards(judged: Judged, training: Known, test: Known, draws: Draws) -> dict[str, Any]:
+    """Every control through the evaluation of the real decoder, hearings averaged."""
+    return {name: scorecard(judged.with_predictions(rows).averaged(), draws)
+            for name, rows in controls(training, test, draws.seed).items()}
+
+
+def _tr_s(bundle: Bundle) -> float:
+    return float(bundle.manifest.preprocessing.tr_s)
+
+
+def _leakage(training: Heard, test: Heard) -> dict[str, Any]:
+    try:
+        return leakage(training, test)
+    except FitError as exc:
+        return {"holds": False, "n_folds": 0, "checks": [
+            {"what": "the training runs can be dealt into folds", "holds": False, "n_found": 1, "found": [str(exc)]}]}
+
+
+def _sureness(table: Decoded, bundle: Bundle, catalogue: Catalogue, draws: Draws) -> dict[str, Any] | None:
+    there = np.flatnonzero(table.counts > 0)
+    if not len(there):
+        return None
+    rows = posteriors(table.judged.predictions[there], table.counts[there], bundle, catalogue)
+    heard = np.array([catalogue.row(table.heard.clip_ids[t]) for t in there], np.intp)
+    return sureness(rows, heard, [clip.genre for clip in catalogue.clips], draws.seed)
+
+
+def _classes(judged: Judged, probes: AttributeProbes, draws: Draws) -> dict[str, Any]:
+    """Agreement of the labels most probable by the read-outs of what was decoded and of what was heard."""
+    trials, found = trials_of(judged), {}
+    assigned = shuffles(trials.design, draws.n_permutations, draws.seed)
+    heard = np.stack([judged.targets[judged.clip_ids.index(name)] for name in trials.names])
+    for kind, n in _CLASSES.items():
+        said, true = (np.asarray(probes.logits(kind, rows.astype(np.float32)), np.float64)
+                      for rows in (judged.predictions, heard))
+        table = agreement(said, true, n)
+        labels = len(probes.names(kind))
+        found[kind] = {"top": n, "n_labels": labels, "formula": "labels in both top sets over n"} | estimate(
+            table, trials.own, n / labels, assigned, draws.n_resamples, draws.seed).figures()
+    return found
+
+
+def _live(session: Path, table: Decoded, draws: Draws) -> dict[str, Any]:
+    live = read_live(session)
+    run = next((run for run in table.runs if run.run_id == live.run_id), None)
+    if run is None:
+        raise DatasetError(f"the session {session} is of run {live.run_id!r}, and the runs evaluated are "
+                           f"{', '.join(run.run_id for run in table.runs)}; name a session of one of these")
+    rows = np.flatnonzero(np.asarray(table.judged.run_ids) == run.run_id)
+    judged = Judged(table.judged.predictions[rows], table.judged.targets[rows], *(
+        tuple(names[row] for row in rows)
+        for names in (table.judged.clip_ids, table.judged.genres, table.judged.run_ids)))
+    return against_live(live, run.numbers, run.embeddings, judged, draws)

@@ -1,0 +1,37 @@
+"""Recorded runs as responses: aligned, scaled as the live program scales, one row per volume."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_training.design import Frame, RunSamples, feature_scale, features_of
+from offline_training.responses import ResponseRun, Responses
+
+
+def responses_of(subject: str, sampled: Sequence[RunSamples], frame: Frame, test_runs: Sequence[str]) -> Responses:
+    """All sampled runs of a person, in the order given.
+
+    Parameters
+    ----------
+    subject : str
+    sampled : sequence of RunSamples
+    frame : Frame
+        What they were sampled in.
+    test_runs : sequence of str
+        Runs that are held out; the running variance is seeded from the others alone.
+
+    Returns
+    -------
+    responses : Responses
+        In one region that holds all voxels of the frame.
+    """
+    held = set(test_runs)
+    scale = feature_scale([run for run in sampled if run.run.run_id not in held], frame.preprocessing)
+    runs = tuple(_run(run, frame, scale, run.run.run_id in held) for run in sampled)
+    return Responses(subject, frame.preprocessing.tr_s, runs, np.zeros(len(frame.voxels), np.intp), ("frame",))
+
+
+def _run(sampled: RunSamples, frame: Frame, scale: NDArray[np.float32], is_test: bool) -> ResponseRun:
+    return ResponseRun(sampled.run.run_id, sampled.run.session, is_test, features_of(sampled, frame, scale),
+                       sampled.usable, sampled.run.events, sampled.displacement_mm)
