@@ -65,7 +65,7 @@ def draw(scores: VoxelScores, space: Space, what: str = "r") -> str:
     """
     values = np.where(scores.significant, getattr(scores, what), np.nan)
     shown = values[np.isfinite(values)]
-    figure = plt.figure(figsize=(10.4, 2.5), facecolor="white")
+    figure = plt.figure(figsize=(10.4, 2.0), facecolor="white")
     try:
         background = nibabel.Nifti1Image(space.anatomy, space.affine)
         view = {"display_mode": "z", "cut_coords": _cuts(space, np.isfinite(values)), "figure": figure,

@@ -55,7 +55,7 @@ def genres(figures: Figures) -> Part | None:
     forest(left, names, [card["by_genre"][name] for name in names])
     left.set(xlim=(0, 1.12), xlabel="identification accuracy", title="clips of each genre")
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = right.imshow(share, cmap="cividis_r", vmin=0, vmax=1)
+    shown = right.imshow(share, cmap="Purples", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(share):
         if counts[i, j]:
             right.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=9,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from offline_training.evaluation_page.drawing import BAND, FAINT, as_svg, blank_figure, course
+from offline_training.evaluation_page.drawing import FAINT, as_svg, blank_figure, course
 from offline_training.evaluation_page.part import Figures, Part, number, spread
 from offline_training.report_figures import ACCENT, WARN
 
@@ -65,13 +65,14 @@ def sureness(figures: Figures) -> Part | None:
         _reliability(left, found[what]["calibration"], what, colour, marker)
         cover = found[what]["coverage"]
         right.plot(cover["coverage"], cover["accuracy"], marker=marker, color=colour, markersize=4, label=what)
-    top = max(left.get_xlim()[1], left.get_ylim()[1])
-    left.plot([0, top], [0, top], color=FAINT, linewidth=1)
-    left.set(xlim=(0, top), ylim=(0, top), xlabel="said to be probable", ylabel="was heard", title="Reliability")
+    sure = [one["confidence"] for what in ("clip", "genre") for one in found[what]["calibration"]["bins"]]
+    right_of = [one["accuracy"] for what in ("clip", "genre") for one in found[what]["calibration"]["bins"]]
+    left.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    left.set(xlim=(0, min(1.0, 1.15 * max(sure))), ylim=(-0.02, min(1.02, 1.25 * max(*right_of, *sure))))
+    left.set(xlabel="said to be probable", ylabel="was heard", title="Reliability")
     right.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share of trials kept, the surest first",
               ylabel="best candidate is right", title="Accuracy and coverage")
-    for axes in (left, right):
-        axes.legend(frameon=False)
+    right.legend(frameon=False)
     lines = tuple(_sentence(what, found[what]) for what in ("clip", "genre"))
     text = (f"The posterior over the {figures['about']['n_catalogue']} clips of the catalogue, and over its genres, "
             "when a trial's last volume was in. Tenths of the trials by confidence; a bar holds two standard errors.")
@@ -83,7 +84,7 @@ def _reliability(axes: Any, found: dict[str, Any], what: str, colour: str, marke
     bins = found["bins"]
     said, right, n = (np.array([one[key] for one in bins], np.float64) for key in ("confidence", "accuracy", "n"))
     axes.errorbar(said, right, yerr=2 * np.sqrt(right * (1 - right) / n), fmt=marker, color=colour, markersize=5,
-                  elinewidth=1, ecolor=BAND if what == "clip" else "#f1dcdf", label=what)
+                  elinewidth=1, ecolor="#c9c2e0" if what == "clip" else "#ecc4ca", label=what)
 
 
 def _sentence(what: str, found: dict[str, Any]) -> str:

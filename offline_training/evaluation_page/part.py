@@ -27,6 +27,8 @@ class Part:
     table : Table or None
     lines : tuple of str
         A list after the text.
+    captions : bool
+        Whether the words are shown below each image.
     """
 
     heading: str
@@ -34,6 +36,7 @@ class Part:
     images: tuple[tuple[str, str], ...] = ()
     table: Table | None = None
     lines: tuple[str, ...] = ()
+    captions: bool = False
 
 
 Section = Callable[[Figures], Part | None]
