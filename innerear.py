@@ -39,10 +39,15 @@ COMMANDS = {
     "embedder": Command("offline_training.__main__", "train an embedder of sound and words, or measure one"),
     "generator": Command("offline_training.__main__", "train what generates music live"),
     "report": Command("offline_training.__main__", "a session as an HTML page"),
+    "overlay": Command("offline_training.__main__", "how a session lies on the training reference, as a picture"),
+    "session": Command("realtime.visit.session_command", "walk a person's visit through its plan", is_group=True),
+    "say": Command("realtime.visit.say_command", "say a command to a running session or visit", is_group=True),
+    "allocation": Command("realtime.visit.allocation_command", "who is in which arm: seal, open, blinding",
+                          is_group=True),
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_ONE_THREAD = ("live", "replay", "bridge", "watch", "bench")
+_ONE_THREAD = ("live", "session", "replay", "bridge", "watch", "bench")
 
 
 def main() -> None:

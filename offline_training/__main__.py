@@ -135,6 +135,18 @@ def _train_on_arrays(folder: Path, out: Path, corpus: Path, subject: str | None,
     write_figures(json_file, trained.figures)
 
 
+@app.command()
+def overlay(session: Annotated[Path, typer.Argument(help="Folder of a recorded reference run.")],
+            picture: Annotated[Path, typer.Argument(help="PNG file.")], json_file: JsonOption = None) -> None:
+    """How a session lies on the training reference: a picture, and correlation, shift and turn."""
+    from offline_training.overlay import write_overlay  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        figures = write_overlay(session, picture)
+    write_figures(json_file, figures)
+    Console().print_json(data=figures)
+
+
 @export_app.command()
 def untrained(source: Annotated[Path, typer.Argument(help="Recorded run: NIfTI or DICOM folder.")],
               bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],

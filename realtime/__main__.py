@@ -58,18 +58,30 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
 @app.command()
 def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: CatalogueOption = None,
           session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
-          broker: BrokerOption = None, sink: SinkOption = None) -> None:
+          broker: BrokerOption = None, sink: SinkOption = None,
+          plan: Annotated[Path | None, typer.Option(help="Of a visit, instead: configs/plan.toml.")] = None) -> None:
     """Preflight: name everything that would stop this session; exit status 0 means it can start."""
     with _one_sentence():
-        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
-    from realtime.preparation import problems  # noqa: PLC0415
+        if plan is not None:
+            found = _plan_problems(plan)
+        else:
+            settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
+            from realtime.preparation import problems  # noqa: PLC0415
 
-    found = problems(settings)
+            found = problems(settings)
     for problem in found:
         Console(stderr=True).print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True, highlight=False)
     if found:
         raise typer.Exit(1)
-    Console().print("[green]✓[/green] bundle, catalogue, events and session folder fit together")
+    fitting = "subject, bundle, music, designs, allocation" if plan else "bundle, catalogue, events and session folder"
+    Console().print(f"[green]✓[/green] {fitting} fit together")
+
+
+def _plan_problems(plan: Path) -> list[str]:
+    from realtime.visit.designs import plan_problems  # noqa: PLC0415
+    from realtime.visit.plan import PlanSettings  # noqa: PLC0415
+
+    return plan_problems(load_settings(plan, PlanSettings))
 
 
 @app.command()

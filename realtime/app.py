@@ -12,7 +12,7 @@ from realtime.atomic import write_json
 from realtime.broker import LOOPBACK, embedded_broker
 from realtime.broker_address import BrokerAddress
 from realtime.bus import BusSettings, MqttBus, NullBus
-from realtime.config import BridgeSettings, LiveSettings
+from realtime.config import BridgeSettings, BrokerSettings, LiveSettings
 from realtime.errors import SessionError
 from realtime.generators.client import GeneratorClient, HostFiles
 from realtime.playback.client import PlayerSummary
@@ -64,8 +64,10 @@ class Pauses:
         return Pauses(now.compiled - self.compiled, now.full - self.full)
 
 
-async def run_live(settings: LiveSettings) -> Figures:
+async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Figures:
     """Run one session to its end and return its figures; resumes a session that was cut off.
+
+    With a bus it is told there, as one of several runs; otherwise the settings say where.
 
     Raises
     ------
@@ -86,7 +88,7 @@ async def run_live(settings: LiveSettings) -> Figures:
         if record.ended:  # killed between its last document and its summary
             return _finish(fold, record, prepared, None, None)
         warm_up(prepared.parts)
-        bus = await _open_bus(stack, settings, folder)
+        bus = bus or await open_bus(stack, settings.bus, folder.path)
         player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.sounds)
         server = await stack.enter_async_context(VolumeServer(
             settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
@@ -102,7 +104,8 @@ async def run_live(settings: LiveSettings) -> Figures:
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound, before.since())
-        telling.state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
+        told = ("status", "gaps") if fold.blinded else ("status", "gaps", "verdict")
+        telling.state("ended", **{key: figures[key] for key in told})
         return figures
 
 
@@ -141,15 +144,16 @@ def _keys(settings: BridgeSettings) -> ServerKeys | None:
     return load_server_keys(settings.server_key, sorted(settings.client_keys.glob("*.key")))
 
 
-async def _open_bus(stack: contextlib.AsyncExitStack, settings: LiveSettings, folder: SessionFolder) -> MessageBus:
-    broker = settings.bus.broker
+async def open_bus(stack: contextlib.AsyncExitStack, settings: BrokerSettings, path: Path) -> MessageBus:
+    """The bus of a session or a visit in this folder, whose name is in every topic."""
+    broker = settings.broker
     if not broker:
         return await stack.enter_async_context(NullBus())
     if broker == "embedded":
         address = BrokerAddress(LOOPBACK, await stack.enter_async_context(embedded_broker()))
     else:
-        address = settings.bus.address
-    bus = BusSettings(topic_name(folder.path), address.host, address.port, address.tls)
+        address = settings.address
+    bus = BusSettings(topic_name(path), address.host, address.port, address.tls)
     return await stack.enter_async_context(MqttBus(bus))
 
 

@@ -45,7 +45,8 @@ NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else delayed acknowled
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "volume", "rate"]
+    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "volume", "rate",
+                  "go", "again", "skip", "out", "in", "accept", "refuse", "end"]
     text: str = ""
     value: float | None = None
 
@@ -301,6 +302,27 @@ async def watch_session(settings: BusSettings) -> AsyncGenerator[tuple[str, dict
             if trouble := certificate_trouble(exc):  # waiting would not mend it
                 raise ConfigError(f"MQTT broker {settings.host}:{settings.port}: {trouble}") from exc
         await asyncio.sleep(FIRST_RETRY_S)
+
+
+async def say(settings: BusSettings, name: str, text: str = "", value: float | None = None) -> None:
+    """Send one command to a session; returns when the broker has it.
+
+    Raises
+    ------
+    ConfigError
+        Not a command, or no broker there.
+    """
+    tls = None if settings.tls is None else settings.tls.context()
+    payload = _encode({"name": name, "text": text, "value": value})
+    try:
+        _decode(payload)
+        async with aiomqtt.Client(settings.host, settings.port, tls_context=tls, socket_options=[NO_DELAY]) as client:
+            await client.publish(f"innerear/{settings.session}/command", payload, qos=1)
+    except ValueError as exc:
+        raise ConfigError(f"{name!r} is not a command: {exc}") from exc
+    except aiomqtt.MqttError as exc:
+        raise ConfigError(f"MQTT broker {settings.host}:{settings.port}: {certificate_trouble(exc) or exc}; name the "
+                          "broker of the running session") from exc
 
 
 def _decode(payload: Any) -> dict[str, Any]:

@@ -217,7 +217,17 @@ def _unknown_keys(kind: type, document: dict[str, Any], prefix: str) -> list[str
             problems.append(f"unknown key {prefix + key!r}{hint}")
         elif (table := _table_type(hints[key])) is not None and isinstance(value, dict):
             problems += _unknown_keys(table, value, f"{prefix}{key}.")
+        elif (row := _row_type(hints[key])) is not None and isinstance(value, list):
+            for number, each in enumerate(value):
+                problems += _unknown_keys(row, each, f"{prefix}{key}.{number}.") if isinstance(each, dict) else []
     return problems
+
+
+def _row_type(hint: Any) -> type | None:
+    """The dataclass that every element of a key's array is a table for, if they are."""
+    args = get_args(hint)
+    row = args[0] if get_origin(hint) is tuple and args else None
+    return row if is_dataclass(row) and isinstance(row, type) else None
 
 
 def _table_type(hint: Any) -> type | None:

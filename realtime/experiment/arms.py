@@ -4,7 +4,7 @@ In every arm the same work is done on every volume and the same is told of it, s
 which arm it is: there is always a second decoder, whose voxels are in order in the real arm and shuffled in another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -64,7 +64,7 @@ class Tape:
     clips: tuple[str, ...] = ()
 
     @staticmethod
-    def from_steps(documents: list[Mapping[str, Any]]) -> "Tape":
+    def from_steps(documents: Sequence[Mapping[str, Any]]) -> "Tape":
         """The tape of a recorded run, from the steps of its last attempt."""
         steps = [document for document in documents if document["doc"] == "step"]
         return Tape(tuple(step.get("shown") for step in steps), tuple(step.get("mirrored", "") for step in steps))

@@ -110,8 +110,9 @@ class RunDesign:
                          and is_contaminated(volume, self.acquisition, stretches, self.washout_s))
 
     def sounds(self) -> Iterator[str]:
-        """Every clip and cue that the run may play, besides what mirroring chooses."""
+        """Every clip and cue that the run is about or may play, besides what mirroring chooses."""
         yield from (phase.sound for phase in self.phases if phase.sound)
+        yield from (phase.clip_id for phase in self.measured)
         yield from self.target
         yield from self.rungs
 

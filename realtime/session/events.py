@@ -109,10 +109,10 @@ def events_of(design: RunDesign) -> tuple[Event, ...]:
 
 
 def check_sounds(design: RunDesign, clip_ids: Container[str]) -> None:
-    """Refuse a design that plays what there is not; EventsError names the clips."""
+    """Refuse a design with clips that there are not; EventsError names them."""
     missing = sorted({sound for sound in design.sounds() if sound not in clip_ids and not is_cue(sound)})
     if missing:
-        raise EventsError(f"the design of run {design.name!r} plays {len(missing)} clips that the catalogue lacks, "
+        raise EventsError(f"the design of run {design.name!r} names {len(missing)} clips that the catalogue lacks, "
                           f"{', '.join(missing[:5])}; name clips of that catalogue, or use another")
 
 

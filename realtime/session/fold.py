@@ -93,6 +93,11 @@ class SessionFold:
         return self.stopped or (bool(self.attempts) and self.attempts[-1].complete)
 
     @property
+    def blinded(self) -> bool:
+        """Whether nobody may be told what is decoded and played."""
+        return self._parts.design is not None and self._parts.design.blinded
+
+    @property
     def longest_interval_s(self) -> float:
         """From one volume's start to the next at most; a design may have silent gaps. 0 before the first header."""
         if self._parts.design is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from realtime.ports import MessageBus
 from realtime.session.fold import Outcome, Perceived, SessionFold
-from realtime.session.record import DocumentLog
+from realtime.session.record import Document, DocumentLog
 from realtime.session.steps import Step
 from scanner_bridge.clock_offset import SAME_CLOCK, ClockOffset
 from scanner_bridge.peers import LinkStatus
@@ -16,6 +16,10 @@ from scanner_bridge.server import Received
 from scanner_bridge.volume import RunHeader
 
 logger = logging.getLogger(__name__)
+
+
+BLINDED = ("volume", "status", "reason", "fd_mm", "dvars_percent", "tsnr", "trial", "n", "phase", "masked")
+"""Of a step, what is told where an allocation decides whose feedback is heard: nothing that was decoded or played."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Telling:
                 self._time(attempt, step, came, stamps)
                 begun_s = came.received_s if came.due_s is None else came.due_s
                 latency_ms = round(1000 * (stamps.decided_s - begun_s), 2)
-            shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}
+            shown = told_of(step.document, fold.blinded)
             self.bus.publish("step", {**shown, "latency_ms": latency_ms, **totals})
 
     def _time(self, attempt: int, step: Step, came: _Arrival, stamps: Stamps) -> None:
@@ -129,6 +133,13 @@ class Telling:
             "decided_s": stamps.decided_s, "embedded": step.posterior is not None,
             "clock_offset_s": clock and clock.offset_s, "clock_uncertainty_s": clock and clock.uncertainty_s,
             "clock_drift_ppm": clock and clock.drift_ppm})
+
+
+def told_of(document: Document, blinded: bool) -> Document:
+    """What the bus hears of a step's document."""
+    if blinded:
+        return {key: document[key] for key in BLINDED}
+    return {key: value for key, value in document.items() if key not in ("doc", "motion", "embedding")}
 
 
 def _here(due_s: float, clock: ClockOffset | None) -> float | None:

@@ -1,0 +1,182 @@
+"""Walks a visit through its plan: run after run on one bus, each a session of the live program in its own folder.
+
+What the operator says comes over the bus between the runs as it does within them. The diary is written before anything
+is done, so that a visit that was cut off, by a crash or on purpose, goes on where it was.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from realtime.app import open_bus, run_live
+from realtime.errors import RealtimeError, SessionError
+from realtime.experiment.run_design import write_run_design
+from realtime.ports import MessageBus
+from realtime.session.folder import SessionFolder
+from realtime.session.record import DocumentLog, read_documents
+from realtime.session.summary import Figures
+from realtime.visit.designs import Means, make_run_design, plan_problems, read_means
+from realtime.visit.diary import ACTIONS, Task, VisitState, after, stand
+from realtime.visit.plan import PlanSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Visit:
+    """A visit under way.
+
+    Attributes
+    ----------
+    plan : PlanSettings
+        What shall happen.
+    means : Means
+        What its runs are made from.
+    diary : DocumentLog
+        What happened.
+    state : VisitState
+        What follows from it.
+    automatic : bool
+        Runs begin without the operator's "go", until one is aborted; overlays still wait to be accepted.
+    figures : dict
+        Of the runs that ended, by folder.
+    stopped : bool
+        The program was told to end; started again, it goes on.
+    """
+
+    plan: PlanSettings
+    means: Means
+    diary: DocumentLog
+    state: VisitState
+    automatic: bool = False
+    figures: dict[str, Figures] = field(default_factory=dict)
+    stopped: bool = False
+
+    def note(self, what: str, **more: Any) -> None:
+        """Write an entry, and go where it leads; SessionError for what cannot be done now: nothing is written."""
+        state = after(self.plan.runs, self.state, {"what": what, **more})
+        self.diary.append({"what": what, "run": self.state.task.folder if self.state.task else "", **more,
+                           "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "monotonic_s": time.monotonic()})
+        self.state = state
+
+
+async def walk(plan: PlanSettings, automatic: bool = False) -> dict[str, Figures]:
+    """Walk a visit to its end, or go on with one; returns the figures of every run that ended in this life.
+
+    Raises
+    ------
+    SessionError
+        All that would stop it, in one message, before anything begins; or the folder holds another plan's visit.
+    """
+    found = plan_problems(plan)
+    if found:
+        raise SessionError("\n".join(found))
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as stack:
+        visit = open_visit(plan, read_means(plan), automatic)
+        stack.callback(visit.diary.close)
+        bus = await open_bus(stack, plan.bus, plan.folder)
+        commands = bus.commands()
+        while visit.state.waiting != "over" and not visit.stopped:
+            await _step(visit, bus, commands)
+        _tell(visit, bus)
+    return visit.figures
+
+
+def open_visit(plan: PlanSettings, means: Means, automatic: bool = False) -> Visit:
+    """The visit of a folder, begun or gone on with; SessionError when it was begun with another plan."""
+    path = plan.folder / "diary.jsonl"
+    entries = list(read_documents(path))
+    runs = [[run.name, run.kind, run.n_volumes, run.seed, asdict(run.feedback)] for run in plan.runs]
+    kept = {"what": "plan", "subject": plan.subject, "bundle": means.bundle.sha256, "runs": _plain(runs)}
+    if entries and {key: entries[0].get(key) for key in kept} != kept:
+        raise SessionError(f"{plan.folder} holds a visit with another plan, subject or bundle; go on with that one, or "
+                           "name another folder in the plan")
+    diary = DocumentLog(path)
+    if not entries:
+        diary.append(kept)
+    return Visit(plan, means, diary, stand(plan.runs, entries[1:]), automatic)
+
+
+def _plain(value: Any) -> Any:
+    """Lists in place of tuples, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+async def _step(visit: Visit, bus: MessageBus, commands: AsyncIterator[dict[str, Any]]) -> None:
+    """One run, or one word of the operator."""
+    _tell(visit, bus)
+    if visit.state.waiting == "run" or (visit.automatic and visit.state.waiting == "go"):
+        await _run(visit, bus)
+        return
+    command = await anext(commands)
+    name = str(command.get("name", ""))
+    if name not in ACTIONS[visit.state.waiting]:
+        bus.publish("alarm", {"text": f"{name!r} is not possible now: {visit.state.words}"})
+        return
+    try:
+        visit.note(name, text=str(command.get("text", "")))
+    except SessionError as exc:
+        bus.publish("alarm", {"text": str(exc)})
+        return
+    if name == "go":
+        await _run(visit, bus)
+
+
+async def _run(visit: Visit, bus: MessageBus) -> None:
+    """Do the run that comes next, or that was cut off."""
+    task = visit.state.task
+    assert task is not None
+    folder = SessionFolder(visit.plan.folder / task.folder)
+    if visit.state.waiting != "run":
+        visit.note("begun")
+    if not folder.design.exists():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_run_design(folder.design, make_run_design(visit.means, task.run, task.place))
+    settings = visit.plan.live_settings(folder.path, visit.means.bundle_path(task.run), folder.design)
+    _tell(visit, bus)
+    try:
+        figures = await run_live(settings, bus)
+    except RealtimeError as exc:  # a run that does not fit: the visit goes on with another attempt at it
+        bus.publish("alarm", {"text": str(exc)})
+        logger.error("%s", exc)
+        figures = {"status": "aborted", "reason": str(exc), "gaps": 0}
+    visit.figures[task.folder] = figures
+    visit.stopped = str(figures["reason"]).startswith("the program was stopped")
+    complete = figures["status"] == "complete"
+    visit.automatic = visit.automatic and complete
+    overlay = await _overlay(visit, folder, task) if complete else {}
+    visit.note("ended", status="complete" if complete else "aborted", reason=figures["reason"], gaps=figures["gaps"],
+               **overlay)
+
+
+async def _overlay(visit: Visit, folder: SessionFolder, task: Task) -> dict[str, Any]:
+    """After a reference run: the session's mean image on the training reference, as a picture and in figures."""
+    if task.run.kind != "reference":
+        return {}
+    picture = folder.path / "overlay.png"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "innerear", "overlay", str(folder.path), str(picture),
+        "--json", str(folder.path / "overlay.json"), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    _, complaint = await process.communicate()
+    if process.returncode:
+        logger.error("the overlay of %s cannot be made: %s", folder.path, complaint.decode(errors="replace").strip())
+        return {"overlay": "", "positioning": visit.state.positioning}
+    return {"overlay": str(Path(task.folder) / picture.name), "positioning": visit.state.positioning}
+
+
+def _tell(visit: Visit, bus: MessageBus) -> None:
+    state = visit.state
+    bus.publish("plan", {"waiting": state.waiting, "words": state.words, "run": state.task.folder if state.task else "",
+                         "runs": [run.name for run in visit.plan.runs], "done": list(state.done),
+                         "actions": list(ACTIONS[state.waiting]), "positioning": state.positioning}, retain=True)
+    logger.info("%s", state.words)
