@@ -4,59 +4,48 @@ A ridge on the true auditory voxels, one left-out run at a time; no part of the 
 Identification accuracy is Brain2Music's (arXiv 2307.11078, section 3.4); chance is 0.5.
 """
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from offline_training.corpus import Corpus, CorpusClip
-from offline_training.simulation.anatomy import PAD, build_head
-from offline_training.simulation.order import plan_runs
-from offline_training.simulation.phantom import build_phantom
-from offline_training.simulation.response import clip_features, evoked_signal, tune
+from offline_training.simulation.anatomy import PAD
+from offline_training.simulation.music import EmbeddingSettings, embedded_music
+from offline_training.simulation.person import make_person
 from offline_training.simulation.scanner import record_run
-from offline_training.simulation.settings import MotionSettings, ScannerSettings, SimulationSettings, SubjectSettings
-from realtime.music.synth_styles import GENRES
+from offline_training.simulation.settings import (
+    DEMO_SUBJECT,
+    MotionSettings,
+    ScannerSettings,
+    SimulationSettings,
+    SubjectSettings,
+)
 
 N_RUNS, N_BLOCKS, LAG, PER_CLIP = 4, 4, 2, 5  # clips of 10 s at TR 2 s; 4 s to the response
 
 
-def listening_corpus():
-    """Embeddings of 160 training clips: spectrum k^-0.4, an eighth of the variance shared within a genre."""
-    rng = np.random.default_rng(0)
-    n, dim = 10 * N_RUNS * N_BLOCKS, 32
-    genre = np.arange(n) % 10
-    unit = np.sqrt(0.12) * rng.standard_normal((10, dim))[genre] + np.sqrt(0.88) * rng.standard_normal((n, dim))
-    clips = tuple(CorpusClip(f"{GENRES[g]}-{i}", "", GENRES[g], "training", 10, 100, 0, 0, "", {})
-                  for i, g in enumerate(genre))
-    return Corpus(Path("nowhere"), 10.0, clips, None, (unit * np.arange(1, dim + 1) ** -0.4).astype(np.float32))
+def session(fraction, seed=0):
+    return SimulationSettings(
+        seed=seed, n_training_runs=N_RUNS, n_test_runs=0, blocks_per_training_run=N_BLOCKS, extra_clips_per_genre=0,
+        subject=replace(DEMO_SUBJECT, seed=seed, n_auditory=150, stimulus_fraction=fraction),
+        motion=MotionSettings(offset_mm=0, drift_mm=0.1, jerk_mm=0.1),
+        scanner=ScannerSettings(shape=(32, 32, 18), voxel_mm=(6.0, 6.0, 7.0), tr_s=2.0, multiband=3))
 
 
 def trials(fraction, seed=0):
     """Mean response (n_trials, n_voxels), target and run of every clip but the dummies."""
-    corpus = listening_corpus()
-    chosen = SimulationSettings(
-        seed=seed, n_training_runs=N_RUNS, n_test_runs=0, blocks_per_training_run=N_BLOCKS,
-        subject=SubjectSettings(seed=seed, n_auditory=150, stimulus_fraction=fraction, unexplained=0.5),
-        motion=MotionSettings(offset_mm=0, drift_mm=0.1, jerk_mm=0.1),
-        scanner=ScannerSettings(shape=(32, 32, 18), voxel_mm=(6.0, 6.0, 7.0), tr_s=2.0, multiband=3))
-    plans = plan_runs(corpus, chosen)
-    head = build_head(chosen.subject, chosen.scanner)
-    phantom = build_phantom(head, chosen.subject, chosen.scanner)
-    features = clip_features(corpus.embeddings, np.ones(len(corpus.clips), bool), chosen.subject)
-    tuning = tune(head, plans, features, chosen)
-    z, y, x = np.array(np.unravel_index(head.auditory, head.grey.shape)) - PAD
-    slice_s = np.array(chosen.scanner.slice_times_s())[z]
+    chosen = session(fraction, seed)
+    person = make_person(embedded_music(chosen, EmbeddingSettings(dim=32, spectrum=0.8)), chosen)
+    z, y, x = np.array(np.unravel_index(person.head.auditory, person.head.grey.shape)) - PAD
     responses, targets, runs = [], [], []
-    for number, plan in enumerate(plans):
-        signal = evoked_signal(plan, features, tuning, slice_s, chosen)
-        recording = record_run(phantom, signal, (chosen.subject, chosen.motion, chosen.scanner),
-                               np.random.SeedSequence([seed, number]))
+    for number, plan in enumerate(person.plans):
+        recording = record_run(person.phantom, person.evoked(plan), (chosen.subject, chosen.motion, chosen.scanner),
+                               np.random.SeedSequence([seed, number]), person.rest(plan))
         course = standardised(recording.volumes[4:, z, y, x].astype(float))
         for i, row in enumerate(plan.clips[1:], start=1):
             responses.append(course[i * PER_CLIP + LAG - 4 :][:PER_CLIP].mean(axis=0))
-            targets.append(corpus.embeddings[row])
+            targets.append(person.music.embeddings[row])
             runs.append(number)
     return np.array(responses), np.array(targets), np.array(runs)
 
@@ -100,19 +89,15 @@ def test_decoding_improves_with_the_share_of_the_signal(accuracy):
     assert accuracy[0.0] + 0.05 < accuracy[0.05] < accuracy[0.3] - 0.03
 
 
-def test_the_voxels_explain_the_share_that_was_asked_for():
+@pytest.mark.parametrize("subject", [DEMO_SUBJECT, SubjectSettings()])
+def test_the_voxels_explain_the_share_that_was_asked_for(subject):
     """The evoked signal's variance over noise plus signal, averaged over voxels, is the mean of the drawn shares."""
-    corpus = listening_corpus()
-    chosen = SimulationSettings(n_training_runs=N_RUNS, n_test_runs=0, blocks_per_training_run=N_BLOCKS,
-                                subject=SubjectSettings(n_auditory=150),
-                                scanner=ScannerSettings(shape=(32, 32, 18), voxel_mm=(6.0, 6.0, 7.0), multiband=3))
-    plans = plan_runs(corpus, chosen)
-    head = build_head(chosen.subject, chosen.scanner)
-    features = clip_features(corpus.embeddings, np.ones(len(corpus.clips), bool), chosen.subject)
-    tuning = tune(head, plans, features, chosen)
-    signal = np.concatenate([evoked_signal(plan, features, tuning, np.zeros(150), chosen) for plan in plans])
-    variance, noise = signal.var(axis=0), (0.01 * chosen.subject.noise_percent) ** 2
+    alone = replace(subject, n_auditory=150, sound_response=0.0, noise_variation=0.0)
+    chosen = replace(session(0.05), subject=alone)
+    person = make_person(embedded_music(chosen, EmbeddingSettings(dim=32)), chosen)
+    signal = np.concatenate([person.evoked(plan) for plan in person.plans])
+    variance, noise = signal.var(axis=0), (0.01 * alone.noise_percent) ** 2
     explained = variance / (variance + noise)
-    np.testing.assert_allclose(explained.mean(), tuning.fraction.mean(), rtol=0.15)
-    assert tuning.fraction.mean() == pytest.approx(chosen.subject.stimulus_fraction, rel=0.3)
-    assert np.corrcoef(explained, tuning.fraction)[0, 1] > 0.95
+    np.testing.assert_allclose(explained.mean(), person.tuning.fraction.mean(), rtol=0.15)
+    assert person.tuning.fraction.mean() == pytest.approx(alone.stimulus_fraction, rel=0.3)
+    assert np.corrcoef(explained, person.tuning.fraction)[0, 1] > 0.95

@@ -24,6 +24,7 @@ _AUDITORY_MNI_MM = np.array([52.0, -20.0, 8.0])
 _AUDITORY_AXES_MM = np.array([16.0, 30.0, 14.0])
 _TEMPORAL_AXES_MM = np.array([18.0, 34.0, 16.0])
 _ATLAS_ERROR_MM = 1.5  # how far an atlas region lies off in one person
+_NOISE_SMOOTH_VOXELS = 4.0
 _GREY, _WHITE, _FLUID, _SCALP = 1.0, 0.72, 1.45, 0.3  # T2*-weighted at 3 T, relative to grey matter
 _DROPOUT = (((0.0, 36.0, -22.0), 14.0), ((52.0, -28.0, -30.0), 11.0), ((-52.0, -28.0, -30.0), 11.0))
 _MAPS = {"grey": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
@@ -50,6 +51,8 @@ class Head:
     temporal : bool array of shape (mz, my, mx)
         What an atlas would call superior temporal cortex: grey matter around the responding voxels,
         about twice as many, drawn without knowing them and a little displaced.
+    noise_level : float32 array of shape (mz, my, mx)
+        Size of the noise relative to the median of the brain: the signal-to-noise ratio differs from place to place.
     tissues : uint8 array of shape (mz, my, mx)
         What a segmentation would say, in BIDS's labels: 1 grey matter, 2 white matter, 3 fluid.
     """
@@ -61,6 +64,7 @@ class Head:
     fluid: NDArray[np.float32]
     auditory: NDArray[np.int64]
     temporal: NDArray[np.bool_]
+    noise_level: NDArray[np.float32]
     tissues: NDArray[np.uint8]
 
 
@@ -96,7 +100,14 @@ def build_head(subject: SubjectSettings, scanner: ScannerSettings) -> Head:
     brain = brain_share > 0.4
     tissues = np.where(brain, 1 + np.argmax([grey, white, fluid], axis=0), 0).astype(np.uint8)
     return Head(affine, intensity.astype(np.float32), brain, grey, fluid.astype(np.float32), auditory, temporal,
-                tissues)
+                _noise_level(subject, brain), tissues)
+
+
+def _noise_level(subject: SubjectSettings, brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+    rng = np.random.default_rng([subject.seed, 8])
+    smooth = ndimage.gaussian_filter(rng.standard_normal(brain.shape), _NOISE_SMOOTH_VOXELS)
+    smooth -= np.median(smooth[brain])
+    return np.asarray(np.exp(subject.noise_variation * smooth / smooth[brain].std()), np.float32)
 
 
 def _world_mm(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:

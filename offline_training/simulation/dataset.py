@@ -20,17 +20,16 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from offline_training.corpus import Corpus, read_corpus
 from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.errors import SimulationError
 from offline_training.progress import Progress, counted
 from offline_training.simulation.anatomy import PAD, Head, build_head
-from offline_training.simulation.order import RunPlan, plan_runs
-from offline_training.simulation.phantom import build_phantom
-from offline_training.simulation.response import Tuning, clip_features, evoked_signal, tune
+from offline_training.simulation.music import Music
+from offline_training.simulation.order import RunPlan
+from offline_training.simulation.person import Person, make_person
+from offline_training.simulation.response import Tuning
 from offline_training.simulation.scanner import Phantom
 from offline_training.simulation.settings import SimulationSettings
 from offline_training.simulation.worker import RunJob, prepare_worker, write_run
@@ -96,23 +95,18 @@ def simulate_session(
     """
     if (out / "dataset_description.json").exists():
         raise SimulationError(f"{out} already holds a dataset; remove it or choose another folder")
-    head = build_head(settings.subject, settings.scanner)
+    build_head(settings.subject, settings.scanner)  # refuses a field of view that is too small before music is made
     corpus = _corpus(out / "stimuli", settings, progress)
-    plans = plan_runs(corpus, settings)
+    person = make_person(Music.of(corpus), settings)
     (out / SUBJECT / "func").mkdir(parents=True, exist_ok=True)
     (out / "sourcedata" / "truth").mkdir(parents=True, exist_ok=True)
-    training = np.array([clip.split == "training" for clip in corpus.clips])
-    with threadpool_limits(1):
-        features = clip_features(corpus.embeddings, training, settings.subject)
-        tuning = tune(head, plans, features, settings)
-        phantom = build_phantom(head, settings.subject, settings.scanner)
-    jobs = list(_jobs(out, plans, corpus, head, features, tuning, settings))
-    _run_jobs(jobs, settings, progress, phantom)
-    truth = _write_subject_truth(out, head, tuning)
-    _write_derivatives(out, head)
+    jobs = list(_jobs(out, corpus, person))
+    _run_jobs(jobs, settings, progress, person.phantom)
+    truth = _write_subject_truth(out, person.head, person.tuning)
+    _write_derivatives(out, person.head)
     _write_dataset_files(out, settings)
     runs = tuple(SimulatedRun(plan.task, plan.number, len(job.signal), job.bold, job.events, job.truth)
-                 for plan, job in zip(plans, jobs, strict=True))
+                 for plan, job in zip(person.plans, jobs, strict=True))
     return SimulatedSession(out, corpus.folder, runs, truth)
 
 
@@ -129,21 +123,19 @@ def _corpus(folder: Path, settings: SimulationSettings, progress: Progress | Non
                        progress=progress)
 
 
-def _jobs(out: Path, plans: tuple[RunPlan, ...], corpus: Corpus, head: Head, features: NDArray[np.float64],
-          tuning: Tuning, settings: SimulationSettings) -> Iterator[RunJob]:
-    slice_index = np.unravel_index(head.auditory, head.grey.shape)[0] - PAD
-    slice_s = np.array(settings.scanner.slice_times_s())[slice_index]
-    seeds = np.random.SeedSequence([settings.seed, settings.subject.seed]).spawn(len(plans))
-    for plan, seed in zip(plans, seeds, strict=True):
-        name = f"{SUBJECT}_task-{plan.task}_run-{plan.number:02d}"
+def _jobs(out: Path, corpus: Corpus, person: Person) -> Iterator[RunJob]:
+    settings = person.settings
+    for plan, seed in zip(person.plans, person.seeds(), strict=True):
+        name = f"{SUBJECT}_{plan.run_id}"
         stem = out / SUBJECT / "func" / name
         clips = [corpus.clips[row] for row in plan.clips]
         rows = [f"{i * settings.clip_s:g}\t{settings.clip_s:g}\t{clip.genre}\t{clip.clip_id}\t{clip.file}"
                 for i, clip in enumerate(clips)]
         sidecar = _sidecar(plan, settings)
         yield RunJob(
-            signal=evoked_signal(plan, features, tuning, slice_s, settings),
+            signal=person.evoked(plan),
             seed=seed,
+            rest=person.rest(plan),
             settings=(settings.subject, settings.motion, settings.scanner),
             bold=stem.with_name(name + "_bold.nii"),
             events=stem.with_name(name + "_events.tsv"),
@@ -156,6 +148,8 @@ def _jobs(out: Path, plans: tuple[RunPlan, ...], corpus: Corpus, head: Head, fea
 def _sidecar(plan: RunPlan, settings: SimulationSettings) -> dict[str, Any]:
     return {
         "TaskName": plan.task,
+        "SeriesNumber": plan.place + 1,
+        "AcquisitionTime": _acquired_at(plan, settings),
         "RepetitionTime": settings.scanner.tr_s,
         "SliceTiming": [round(at_s, 6) for at_s in settings.scanner.slice_times_s()],
         "MultibandAccelerationFactor": settings.scanner.multiband,
@@ -165,6 +159,13 @@ def _sidecar(plan: RunPlan, settings: SimulationSettings) -> dict[str, Any]:
         "ManufacturersModelName": "Innerear simulated scanner",
         "PulseSequenceType": "simulated gradient-echo EPI",
     }
+
+
+def _acquired_at(plan: RunPlan, settings: SimulationSettings) -> str:
+    """Time of day: sessions begin three hours apart, runs a little longer than a run lasts."""
+    longest_s = settings.n_volumes(len(plan.clips)) * settings.scanner.tr_s
+    start_s = 32400 + 10800 * plan.session + plan.place * round(longest_s + 60)
+    return f"{start_s // 3600 % 24:02d}:{start_s // 60 % 60:02d}:{start_s % 60:02d}.000000"
 
 
 def _run_jobs(jobs: list[RunJob], settings: SimulationSettings, progress: Progress | None, phantom: Phantom) -> None:

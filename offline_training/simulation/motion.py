@@ -10,7 +10,7 @@ _JERK_RECOVERY_S = 4.0
 
 def head_motion(
     settings: MotionSettings, respiration: NDArray[np.float64], tr_s: float, centre_mm: NDArray[np.float64],
-    rng: np.random.Generator,
+    rng: np.random.Generator, rest: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Where the head is at each volume of a run; it does not move within a volume.
 
@@ -26,6 +26,8 @@ def head_motion(
         Point the head turns about, scanner world.
     rng : numpy.random.Generator
         Chance.
+    rest : float64 array of shape (6,), optional
+        Where the head lies in this session, in mm and degrees; in its reference position when left out.
 
     Returns
     -------
@@ -46,6 +48,7 @@ def head_motion(
     if settings.nod_mm > 0:
         pose += _nods(settings, n, tr_s, rng)
     pose[:, 2] += settings.breathing_mm * respiration
+    pose += np.zeros(6) if rest is None else rest
     return np.stack([rigid(row[:3], np.deg2rad(row[3:]), centre_mm) for row in pose])
 
 

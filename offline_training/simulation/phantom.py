@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from offline_training.simulation.anatomy import PAD, Head
-from offline_training.simulation.scanner import N_SHARED, Phantom
+from offline_training.simulation.courses import N_SHARED
+from offline_training.simulation.scanner import Phantom
 from offline_training.simulation.settings import ScannerSettings, SubjectSettings
 
 _SHARED_FWHM_VOXELS = 3.0
@@ -33,6 +34,7 @@ def build_phantom(head: Head, subject: SubjectSettings, scanner: ScannerSettings
         pulse=pulse.astype(np.float32),
         fluid=head.fluid,
         gain=_receive_field(scanner),
+        noise_level=np.ascontiguousarray(head.noise_level[PAD:-PAD, PAD:-PAD, PAD:-PAD]),
         pad=PAD,
     )
 
@@ -66,6 +68,7 @@ def _noise_maps(rng: np.random.Generator, head: Head, brain: NDArray[np.intp],
     shared *= (np.arange(1, N_SHARED + 1, dtype=np.float32) ** -0.5)[:, None]
     shared *= np.float32(sd * np.sqrt(subject.shared_noise)) / np.sqrt((shared**2).sum(axis=0))
     maps[N_SHARED:] *= np.float32(sd * subject.drift)
+    maps *= head.noise_level.reshape(-1)[brain]
     return maps
 
 

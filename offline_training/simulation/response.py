@@ -15,6 +15,8 @@ _WITHIN_CLIP = 0.1  # share of a feature's variance that changes during the clip
 _LARGEST_FRACTION = 0.5
 _TUNING_FWHM_VOXELS = 2.0
 _N_DELAYS = 9
+_ADAPTATION_S = 3.0  # after which the transient at a clip's onset has fallen to a third
+_FADE_S = 2.0        # ds003720 fades every clip in and out
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Tuning:
 
     Attributes
     ----------
-    weights : float32 array of shape (n_auditory, n_features)
+    weights : float32 array of shape (n_sessions, n_auditory, n_features)
         Relative signal change per unit of a feature, for a feature that lasts.
     peak_s : float64 array of shape (n_auditory,)
         Time to peak of the haemodynamic response.
@@ -51,9 +53,9 @@ def clip_features(embeddings: NDArray[np.float32], training: NDArray[np.bool_],
 
     Returns
     -------
-    features : float64 array of shape (n_clips, n_components + n_other_features, 2)
-        Unit variance; level of a feature, and how much it changes during the clip. First the
-        components of the embedding, then features that are random with respect to it.
+    features : float64 array of shape (n_clips, n_components + n_other_features + 1, 2)
+        Level of a feature, and how much it changes during the clip. First the components of the embedding,
+        then features that are random with respect to it, all of unit variance; last, that there is sound at all.
     """
     rng = np.random.default_rng([subject.seed, 3])
     centred = embeddings.astype(np.float64) - embeddings[training].mean(axis=0)
@@ -63,7 +65,8 @@ def clip_features(embeddings: NDArray[np.float32], training: NDArray[np.bool_],
     components /= components[training].std(axis=0)
     other = rng.standard_normal((len(embeddings), subject.n_other_features))
     level = np.concatenate([components, other], axis=1)
-    return np.stack([level, rng.standard_normal(level.shape)], axis=-1)
+    varying = np.stack([level, rng.standard_normal(level.shape)], axis=-1)
+    return np.concatenate([varying, np.tile([[[1.0, 0.0]]], (len(level), 1, 1))], axis=1)
 
 
 def tune(head: Head, plans: tuple[RunPlan, ...], features: NDArray[np.float64],
@@ -74,19 +77,38 @@ def tune(head: Head, plans: tuple[RunPlan, ...], features: NDArray[np.float64],
     """
     subject = settings.subject
     rng = np.random.default_rng([subject.seed, 4])
-    n, n_components = len(head.auditory), min(subject.n_components, features.shape[1] - subject.n_other_features)
-    maps = _smooth_maps(rng, head, features.shape[1])
-    maps[:, :n_components] *= np.arange(1, n_components + 1) ** -0.5
+    n, n_varying = len(head.auditory), features.shape[1] - 1
+    parts = _parts(n_varying, subject)
+    maps = _smooth_maps(rng, head, n_varying)
     peak_s = np.clip(rng.normal(subject.hrf_peak_s, subject.hrf_peak_sd_s, n), 2.5, 8.0)
     mean_response = np.concatenate([_evoked(plan, features, settings, subject.hrf_peak_s, 0.0) for plan in plans])
     covariance = np.atleast_2d(np.cov(mean_response.T))
-    for part, share in ((slice(0, n_components), 1 - subject.unexplained),
-                        (slice(n_components, None), subject.unexplained)):
-        variance = np.einsum("vi,ij,vj->v", maps[:, part], covariance[part, part], maps[:, part])
-        maps[:, part] *= np.sqrt(share / variance)[:, None]
     fraction = np.minimum(rng.exponential(1.0, n) * subject.stimulus_fraction, _LARGEST_FRACTION)
-    amplitude = 0.01 * subject.noise_percent * np.sqrt(fraction / (1 - fraction))
-    return Tuning((maps * amplitude[:, None]).astype(np.float32), peak_s, fraction)
+    level = head.noise_level.reshape(-1)[head.auditory]
+    amplitude = 0.01 * subject.noise_percent * level * np.sqrt(fraction / (1 - fraction))
+    sound = np.sqrt(subject.sound_response / max(covariance[-1, -1], 1e-12)) * np.ones((n, 1))
+    weights = np.empty((settings.n_sessions, n, features.shape[1]), np.float32)
+    for session in range(settings.n_sessions):
+        own = _smooth_maps(np.random.default_rng([subject.seed, 9, session]), head, n_varying)
+        mixed = np.sqrt(1 - subject.session_change) * maps + np.sqrt(subject.session_change) * own
+        for part, share in parts:
+            mixed[:, part] *= _falling(part, subject)
+            variance = np.einsum("vi,ij,vj->v", mixed[:, part], covariance[part, part], mixed[:, part])
+            mixed[:, part] *= np.sqrt(share / variance)[:, None]
+        weights[session] = np.concatenate([mixed, sound], axis=1) * amplitude[:, None]
+    return Tuning(weights, peak_s, fraction)
+
+
+def _parts(n_varying: int, subject: SubjectSettings) -> tuple[tuple[slice, float], ...]:
+    """Columns of the embedding's components and of the other features, with their shares of the variance."""
+    n_components = n_varying - subject.n_other_features
+    return ((slice(0, n_components), 1 - subject.unexplained), (slice(n_components, n_varying), subject.unexplained))
+
+
+def _falling(part: slice, subject: SubjectSettings) -> NDArray[np.float64]:
+    """Relative sensitivity to the features of a part: the first components of the embedding count most."""
+    n = part.stop - part.start
+    return np.arange(1, n + 1) ** -0.5 if part.start == 0 else np.ones(n)
 
 
 def evoked_signal(
@@ -120,7 +142,7 @@ def evoked_signal(
     for index in np.unique(bins):
         members = bins == index
         evoked = _evoked(plan, features, settings, float(tuning.peak_s[members].mean()), float(slice_s[members].mean()))
-        signal[:, members] = evoked.astype(np.float32) @ tuning.weights[members].T
+        signal[:, members] = evoked.astype(np.float32) @ tuning.weights[plan.session, members].T
     return signal
 
 
@@ -129,15 +151,30 @@ def _evoked(
 ) -> NDArray[np.float64]:
     """Features of a run after the haemodynamic response, shape (n_volumes, n_features)."""
     per_clip = round(settings.clip_s / _STEP_S)
-    change = np.sqrt(2.0) * np.cos(np.pi * (np.arange(per_clip) + 0.5) / per_clip)
+    at_s = (np.arange(per_clip) + 0.5) * settings.clip_s / per_clip
+    change = np.sqrt(2.0) * np.cos(np.pi * at_s / settings.clip_s)
     heard = features[list(plan.clips)]
     course = (np.sqrt(1 - _WITHIN_CLIP) * heard[:, None, :, 0]
-              + np.sqrt(_WITHIN_CLIP) * change[:, None] * heard[:, None, :, 1]).reshape(-1, features.shape[1])
+              + np.sqrt(_WITHIN_CLIP) * change[:, None] * heard[:, None, :, 1])
+    course = (course * _drive(at_s, settings)[:, None]).reshape(-1, features.shape[1])
     volume_s = np.arange(settings.n_volumes(len(plan.clips))) * settings.scanner.tr_s + slice_s
     since_s = volume_s[:, None] - (np.arange(len(course)) + 0.5) * settings.clip_s / per_clip
     grid_s = np.arange(0.0, 32.0, 0.02)
     kernel = np.interp(since_s, grid_s, haemodynamic_response(grid_s, peak_s), left=0.0, right=0.0)
     return np.asarray(kernel @ course, np.float64)
+
+
+def _drive(at_s: NDArray[np.float64], settings: SimulationSettings) -> NDArray[np.float64]:
+    """How strongly a clip drives the voxels at `at_s` after its onset; mean square 1.
+
+    The clip fades in and out, and the response to it is stronger at first. Without a transient it is constant.
+    """
+    transient = settings.subject.onset_transient
+    if transient == 0.0:
+        return np.ones_like(at_s)
+    fades = np.clip(np.minimum(at_s, settings.clip_s - at_s) / _FADE_S, 0.0, 1.0)
+    drive = fades * (1.0 + transient * np.exp(-at_s / _ADAPTATION_S))
+    return np.asarray(drive / np.sqrt(np.mean(drive**2)))
 
 
 def haemodynamic_response(time_s: NDArray[np.float64], peak_s: float) -> NDArray[np.float64]:

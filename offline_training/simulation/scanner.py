@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.simulation.courses import RunCourses, run_courses
 from offline_training.simulation.kernels import acquire, detect, sum_maps
-from offline_training.simulation.motion import head_motion, pose_changes
 from offline_training.simulation.settings import MotionSettings, ScannerSettings, SubjectSettings
 
-_AR_OWN, _AR_SHARED_S = 0.4, 1.5  # AR(1) at any TR; the shared noise keeps 0.7 of its value for 1.5 s
-_SHARED_KEPT = 0.7
-_RESPIRATION_HZ, _HEART_HZ = 0.27, 1.1
-_T1_VOLUMES = 12
-N_SHARED = 60  # courses of noise that many voxels have in common
+AR_OWN = 0.4  # AR(1) of each voxel's own noise, at any TR
+T1_VOLUMES = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +34,8 @@ class Phantom:
         artefacts, of 12 movements; relative signal change.
     respiration, pulse, fluid : float32 arrays of shape (mz, my, mx)
         Amplitude of physiological noise, relative; share of cerebrospinal fluid.
-    gain : float32 array of shape (nz, ny, nx)
-        Receive field, fixed in the scanner.
+    gain, noise_level : float32 arrays of shape (nz, ny, nx)
+        Receive field, and size of each voxel's own noise relative to the brain's; fixed in the scanner.
     pad : int
         Voxels that the head's grid extends beyond the scanner's on every side.
     """
@@ -52,6 +49,7 @@ class Phantom:
     pulse: NDArray[np.float32]
     fluid: NDArray[np.float32]
     gain: NDArray[np.float32]
+    noise_level: NDArray[np.float32]
     pad: int
 
 
@@ -63,17 +61,9 @@ class Recording:
     motion: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Physiology:
-    """Breathing and pulse at the time of every slice: float32 arrays of shape (n_volumes, nz)."""
-
-    respiration: NDArray[np.float32]
-    pulse: NDArray[np.float32]
-
-
 def record_run(
     phantom: Phantom, signal: NDArray[np.float32], settings: tuple[SubjectSettings, MotionSettings, ScannerSettings],
-    seed: np.random.SeedSequence,
+    seed: np.random.SeedSequence, rest: NDArray[np.float64],
 ) -> Recording:
     """Scan one run.
 
@@ -87,29 +77,33 @@ def record_run(
         Of subject, motion and scanner.
     seed : numpy.random.SeedSequence
         Of this run.
+    rest : float64 array of shape (6,)
+        Where the head lies in this session, see `courses.session_rest`.
     """
     subject, motion, scanner = settings
-    slow_rng, noise_rng = (np.random.default_rng(child) for child in seed.spawn(2))
+    slow, noise_rng = run_generators(seed)
     n_volumes = len(signal)
-    physiology = _physiology(slow_rng, n_volumes, scanner)
-    centre_mm = phantom.affine[:3, :3] @ ((np.array(scanner.shape) - 1) / 2) + phantom.affine[:3, 3]
-    transforms = head_motion(motion, physiology.respiration[:, 0].astype(np.float64), scanner.tr_s, centre_mm, slow_rng)
-    weights = _slow_weights(slow_rng, n_volumes, scanner.tr_s)
-    if len(phantom.maps) > weights.shape[1]:
-        weights = np.concatenate([weights, pose_changes(transforms, centre_mm).astype(np.float32)], axis=1)
+    courses = run_courses(slow, n_volumes, phantom.affine, motion, scanner, rest)
+    weights = np.ascontiguousarray(courses.weights[:, : len(phantom.maps)])
     shape = (scanner.shape[2], scanner.shape[1], scanner.shape[0])
     volumes = np.empty((n_volumes, *shape), np.int16)
-    noise = _VoxelNoise(noise_rng, shape, subject, scanner)
+    noise = _VoxelNoise(noise_rng, phantom.noise_level, subject, scanner)
     image, field = np.empty(shape, np.float32), np.zeros(phantom.coefficients.shape, np.float32)
     scratch = np.empty(len(phantom.brain), np.float32)
     for t in range(n_volumes):
         sum_maps(field.reshape(-1), phantom.brain, phantom.maps, weights[t], scratch)
-        _add_fast_changes(field, phantom, signal[t], physiology, t)
-        acquire(image, phantom.coefficients, field, _to_head(phantom, transforms[t]))
+        _add_fast_changes(field, phantom, signal[t], courses, t)
+        acquire(image, phantom.coefficients, field, _to_head(phantom, courses.transforms[t]))
         own, thermal = noise.draw()
         detect(volumes[t], image, phantom.gain, own, thermal)
         field[...] = 0.0
-    return Recording(volumes, transforms)
+    return Recording(volumes, courses.transforms)
+
+
+def run_generators(seed: np.random.SeedSequence) -> tuple[np.random.Generator, np.random.Generator]:
+    """Chance of a run's courses, and of what is drawn for each voxel."""
+    slow, fast = (np.random.default_rng(child) for child in seed.spawn(2))
+    return slow, fast
 
 
 def _to_head(phantom: Phantom, transform: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,52 +114,31 @@ def _to_head(phantom: Phantom, transform: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _add_fast_changes(field: NDArray[np.float32], phantom: Phantom, signal: NDArray[np.float32],
-                      physiology: Physiology, t: int) -> None:
+                      courses: RunCourses, t: int) -> None:
     """Add music, breathing, pulse and the approach to the steady state of the first volumes, in place."""
     field.reshape(-1)[phantom.auditory] += signal
-    slices = np.clip(np.arange(field.shape[0]) - phantom.pad, 0, physiology.pulse.shape[1] - 1)
-    field += phantom.respiration * physiology.respiration[t, slices][:, None, None]
-    field += phantom.pulse * physiology.pulse[t, slices][:, None, None]
-    if t < _T1_VOLUMES:  # fluid has the longer T1: brighter at first, and for longer
-        fresh = (0.7 * 0.25**t) * (1 - phantom.fluid) + (1.6 * 0.45**t) * phantom.fluid
-        field += fresh.astype(np.float32) * (1 + field)
+    slices = np.clip(np.arange(field.shape[0]) - phantom.pad, 0, courses.pulse.shape[1] - 1)
+    field += phantom.respiration * courses.respiration[t, slices][:, None, None]
+    field += phantom.pulse * courses.pulse[t, slices][:, None, None]
+    if t < T1_VOLUMES:  # fluid has the longer T1: brighter at first, and for longer
+        field += fresh_magnetisation(phantom.fluid, t) * (1 + field)
 
 
-def _physiology(rng: np.random.Generator, n_volumes: int, scanner: ScannerSettings) -> Physiology:
-    """Phases that wander: nobody breathes like a metronome."""
-    step_s = 0.05
-    n_steps = int(np.ceil(n_volumes * scanner.tr_s / step_s)) + 1
-    times_s = np.arange(n_volumes)[:, None] * scanner.tr_s + np.array(scanner.slice_times_s())
-    waves = []
-    for hertz, wander in ((_RESPIRATION_HZ, 0.12), (_HEART_HZ, 0.25)):
-        rate = rng.uniform(0.9, 1.1) * hertz
-        phase = 2 * np.pi * (rate * step_s * np.arange(n_steps) + rng.random())
-        phase += wander * np.sqrt(step_s) * 2 * np.pi * np.cumsum(rng.standard_normal(n_steps)) * 0.5
-        waves.append(np.interp(times_s, step_s * np.arange(n_steps), np.sin(phase)).astype(np.float32))
-    return Physiology(*waves)
-
-
-def _slow_weights(rng: np.random.Generator, n_volumes: int, tr_s: float) -> NDArray[np.float32]:
-    """AR(1) courses of the shared noise, then a line and a cosine for the drifts; (n_volumes, N_SHARED + 2)."""
-    kept = _SHARED_KEPT ** (tr_s / _AR_SHARED_S)
-    course = rng.standard_normal((n_volumes, N_SHARED))
-    for t in range(1, n_volumes):
-        course[t] = kept * course[t - 1] + np.sqrt(1 - kept**2) * course[t]
-    line = np.linspace(-1, 1, n_volumes) * np.sqrt(3.0)
-    wave = np.sqrt(2.0) * np.cos(np.pi * np.linspace(0, 2, n_volumes) + rng.uniform(0, 2 * np.pi))
-    drift = np.stack([line, wave], axis=1) * rng.choice([-1.0, 1.0], 2)
-    return np.concatenate([course, drift], axis=1).astype(np.float32)
+def fresh_magnetisation(fluid: NDArray[np.float32], t: int) -> NDArray[np.float32]:
+    """How much brighter than in the steady state volume `t` of a run is, for a share `fluid` of fluid; relative."""
+    fresh: NDArray[np.float32] = ((0.7 * 0.25**t) * (1 - fluid) + (1.6 * 0.45**t) * fluid).astype(np.float32)
+    return fresh
 
 
 class _VoxelNoise:
     """Noise of each voxel on its own: AR(1), relative, and thermal, in the scanner's units."""
 
-    def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int], subject: SubjectSettings,
+    def __init__(self, rng: np.random.Generator, level: NDArray[np.float32], subject: SubjectSettings,
                  scanner: ScannerSettings) -> None:
-        self._rng = rng
+        self._rng, shape = rng, level.shape
         total = 0.01 * subject.noise_percent
         own_share = max(0.0, 1 - subject.shared_noise - subject.thermal_noise)
-        self._own_sd = np.float32(total * np.sqrt(own_share))
+        self._own_sd = np.float32(total * np.sqrt(own_share)) * level
         self._thermal_sd = np.float32(total * np.sqrt(subject.thermal_noise) * scanner.intensity)
         self._own = self._own_sd * rng.standard_normal(shape, np.float32)
         self._fresh = np.empty(shape, np.float32)
@@ -174,8 +147,8 @@ class _VoxelNoise:
     def draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Noise of the next volume; both arrays are overwritten by the next call."""
         self._rng.standard_normal(out=self._fresh, dtype=np.float32)
-        self._own *= np.float32(_AR_OWN)
-        self._fresh *= self._own_sd * np.float32(np.sqrt(1 - _AR_OWN**2))
+        self._own *= np.float32(AR_OWN)
+        self._fresh *= self._own_sd * np.float32(np.sqrt(1 - AR_OWN**2))
         self._own += self._fresh
         self._rng.standard_normal(out=self._thermal, dtype=np.float32)
         self._thermal *= self._thermal_sd

@@ -39,8 +39,18 @@ class SubjectSettings:
         Voxels that respond, half in each hemisphere.
     hrf_peak_s, hrf_peak_sd_s : float
         Time to peak of the response, over voxels.
+    onset_transient : float
+        How much stronger the response to a clip is at its onset than once it has adapted, which it does
+        within seconds; 0 for a response that does not adapt.
+    sound_response : float
+        Variance of the response to sound as such, which is the same for every clip, as a share of the
+        variance that music evokes; it follows the onsets only where there are transients.
+    session_change : float
+        Share of a voxel's tuning that is another one in each scanning session.
     noise_percent : float
         Standard deviation of the noise in grey matter, per cent of its intensity.
+    noise_variation : float
+        Standard deviation of the logarithm of the noise's size over the brain, smooth in space.
     shared_noise, thermal_noise : float
         Shares of the noise variance that is shared between voxels, and white; the rest is AR(1)
         of each voxel, coefficient 0.4.
@@ -59,26 +69,33 @@ class SubjectSettings:
     n_components: int = 6
     unexplained: float = 0.8
     n_other_features: int = 20
-    n_auditory: int = 1200
+    n_auditory: int = 1460
     hrf_peak_s: float = 4.2
     hrf_peak_sd_s: float = 0.6
+    onset_transient: float = 0.5
+    sound_response: float = 0.2
+    session_change: float = 0.1
     noise_percent: float = 1.4
+    noise_variation: float = 0.3
     shared_noise: float = 0.6
     thermal_noise: float = 0.1
     drift: float = 0.6
     respiration_percent: float = 0.3
     cardiac_percent: float = 0.8
-    artefact_percent: float = 0.0
+    artefact_percent: float = 0.5
 
     def __post_init__(self) -> None:
         _check(self, {"seed": (0, 2**32), "stimulus_fraction": (0, 0.5), "n_components": (1, 1000),
                       "unexplained": (0, 1), "n_other_features": (1, 1000), "n_auditory": (2, 100000),
                       "hrf_peak_s": (2, 9), "hrf_peak_sd_s": (0, 2), "noise_percent": (0.01, 20),
-                      "shared_noise": (0, 1), "thermal_noise": (0, 1 - self.shared_noise), "drift": (0, 10),
+                      "onset_transient": (0, 10), "sound_response": (0, 10), "session_change": (0, 1),
+                      "noise_variation": (0, 1), "shared_noise": (0, 1), "thermal_noise": (0, 1 - self.shared_noise),
+                      "drift": (0, 10),
                       "respiration_percent": (0, 10), "cardiac_percent": (0, 10), "artefact_percent": (0, 10)})
 
 
-DEMO_SUBJECT = SubjectSettings(stimulus_fraction=0.2, unexplained=0.5)
+DEMO_SUBJECT = SubjectSettings(stimulus_fraction=0.2, unexplained=0.5, n_auditory=1200, onset_transient=0.0,
+                               sound_response=0.0, session_change=0.0, noise_variation=0.0, artefact_percent=0.0)
 """A person who responds far more clearly than a real one: the demo has 100 training clips, ds003720 has 480.
 
 Leave-one-run-out identification (chance 0.5) on the demo's session: 0.85 with this person, 0.53 with the default one,
@@ -94,6 +111,8 @@ class MotionSettings:
     ----------
     offset_mm : float
         Standard deviation of where the head lies at the start of a run.
+    session_mm : float
+        Standard deviation of where it lies in one scanning session against another.
     drift_mm : float
         Standard deviation of the slow movement over a run.
     walk_mm : float
@@ -116,6 +135,7 @@ class MotionSettings:
     breathing_mm: float = 0.03
     nod_mm: float = 0.0
     nod_every_s: float = 10.0
+    session_mm: float = 2.0
 
     def __post_init__(self) -> None:
         limits = {item.name: (0.0, 20.0) for item in fields(self)}
@@ -188,6 +208,9 @@ class SimulationSettings:
         How often the ten clips of a test run are repeated; again after a dummy.
     tail_volumes : int
         Volumes after the last clip, so that its response is whole.
+    n_sessions : int
+        Scanning sessions that the runs are spread over; 12 training and 6 test runs in three follow
+        the published order.
     extra_clips_per_genre : int
         Clips in the corpus that are never heard.
     n_workers : int
@@ -203,6 +226,7 @@ class SimulationSettings:
     blocks_per_training_run: int = 2
     cycles_per_test_run: int = 1
     tail_volumes: int = 5
+    n_sessions: int = 1
     extra_clips_per_genre: int = 1
     n_workers: int = 2
     subject: SubjectSettings = DEMO_SUBJECT
@@ -212,6 +236,7 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         _check(self, {"seed": (0, 2**32), "clip_s": (2, 120), "n_training_runs": (1, 100), "n_test_runs": (0, 100),
                       "blocks_per_training_run": (1, 50), "cycles_per_test_run": (1, 50), "tail_volumes": (0, 1000),
+                      "n_sessions": (1, self.n_training_runs + self.n_test_runs),
                       "extra_clips_per_genre": (0, 10000), "n_workers": (1, 256)})
         volumes = self.clip_s / self.scanner.tr_s
         if abs(volumes - round(volumes)) > 1e-6:

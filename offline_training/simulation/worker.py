@@ -19,10 +19,11 @@ _present: list[Phantom] = []  # sent once per process instead of with every run:
 
 @dataclass(frozen=True, eq=False)
 class RunJob:
-    """One run to scan: evoked signal (n_volumes, n_auditory), seed, settings, and what to write where."""
+    """One run to scan: evoked signal (n_volumes, n_auditory), seed, pose at rest, settings, and what to write."""
 
     signal: NDArray[np.float32]
     seed: np.random.SeedSequence
+    rest: NDArray[np.float64]
     settings: tuple[SubjectSettings, MotionSettings, ScannerSettings]
     bold: Path
     events: Path
@@ -39,7 +40,7 @@ def prepare_worker(phantom: Phantom) -> None:
 def write_run(job: RunJob) -> None:
     """Scan a run and write image, sidecar, events and truth."""
     phantom = _present[0]
-    recording = record_run(phantom, job.signal, job.settings, job.seed)
+    recording = record_run(phantom, job.signal, job.settings, job.seed, job.rest)
     scanner = job.settings[2]
     # C order of (t, z, y, x) is the order of NIfTI: nothing is copied
     image: Any = nibabel.Nifti1Image(recording.volumes.T, phantom.affine)  # type: ignore[no-untyped-call]
