@@ -1,11 +1,11 @@
-"""Ridge for many voxels and targets: one kernel, then one Cholesky factor per fold and α.
+"""Ridge for many voxels and targets: one kernel, then Cholesky factors for each α that the folds share.
 
 b* = argmin ‖Xb − y‖² + α‖b‖² (Brain2Music, arXiv 2307.11078, section 3.3) solved in its dual,
 (K + αI) c = y with K = X Xᵀ: after the kernel, which is computed once, nothing depends on the number
-of voxels. With up to some twenty α a Cholesky factor of each costs a quarter of one eigendecomposition
-of the kernel, and an α per target comes free. A fold's intercept is kept out of the penalty by
-centring its part of the kernel (Schölkopf, Smola & Müller 1998, appendix A), never the whole of it: a
-kernel centred on all rows would tell a fold the mean of the rows it is tested on.
+of voxels. With up to some twenty α Cholesky factors cost a quarter of one eigendecomposition of the
+kernel, an α per target comes free, and the folds share half of the work (`leave_out`). A fold's
+intercept is its own and is not penalised: a mean of all rows would tell a fold that of the rows it is
+tested on.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas
 
 from offline_training.errors import FitError
+from offline_training.leave_out import NotPositiveError, penalised
+from offline_training.progress import Progress, counted
 
 Floats = NDArray[np.float32]
 _BLOCK_VALUES = 2**23  # columns are read in blocks of at most so many values, 32 MiB: the features may be a memory map
@@ -50,7 +52,18 @@ class KernelRidge:
         return np.asarray(features @ self.weights + self.intercept, np.float32)
 
 
-def fit_kernel_ridge(features: Floats, targets: Floats, fold: NDArray[np.intp], alphas: Sequence[float]) -> KernelRidge:
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Of each target, with its α: errors of all, the best one's place in the grid, duals and held-out residuals."""
+
+    errors: NDArray[np.float64]
+    best: NDArray[np.intp]
+    duals: Floats
+    residuals: Floats
+
+
+def fit_kernel_ridge(features: Floats, targets: Floats, fold: NDArray[np.intp], alphas: Sequence[float],
+                     progress: Progress | None = None) -> KernelRidge:
     """Choose α per target over folds, then fit all rows.
 
     Parameters
@@ -63,6 +76,8 @@ def fit_kernel_ridge(features: Floats, targets: Floats, fold: NDArray[np.intp], 
         Rows of one number are held out together.
     alphas : sequence of float
         Grid, positive and increasing.
+    progress : Progress, optional
+        Told of every penalty that is done.
 
     Returns
     -------
@@ -79,18 +94,13 @@ def fit_kernel_ridge(features: Floats, targets: Floats, fold: NDArray[np.intp], 
     _check(features, targets, fold, grid)
     centre = _column_means(features)
     kernel = _kernel(features, centre)
-    errors = np.zeros((len(grid), targets.shape[1]))
-    predictions = np.empty((len(grid), *targets.shape), np.float32)
-    for k in np.unique(fold):
-        held = fold == k
-        predictions[:, held] = _held_out(kernel, targets, held, grid)
-        errors += np.square(predictions[:, held] - targets[held], dtype=np.float64).sum(axis=1)
-    # among equal errors the largest α: where nothing can be predicted the weights should be small
-    best = len(grid) - 1 - np.argmin(errors[::-1], axis=0)
     mean = targets.mean(axis=0, dtype=np.float64).astype(np.float32)
-    duals = _duals_per_target(_centred(kernel), targets - mean, grid, best)
-    weights = _weights(features, duals)
-    return KernelRidge(grid[best], errors, np.take_along_axis(predictions, best[None, None], axis=0)[0], weights,
+    order = np.argsort(fold, kind="stable")
+    chosen = _choose(np.asfortranarray(kernel[np.ix_(order, order)]), targets[order] - mean,
+                     np.unique(fold, return_counts=True)[1].tolist(), grid, progress)
+    back = np.argsort(order)
+    weights = _weights(features, np.asfortranarray(chosen.duals[back]))
+    return KernelRidge(grid[chosen.best], chosen.errors, targets - chosen.residuals[back], weights,
                        np.asarray(mean - centre @ weights, np.float32))
 
 
@@ -131,40 +141,25 @@ def _kernel(features: Floats, centre: Floats) -> Floats:
     return np.asarray(np.tril(kernel) + np.tril(kernel, -1).T, np.float32)
 
 
-def _centred(kernel: Floats) -> Floats:
-    """The kernel (n, n) of its rows about their own mean."""
-    rows = kernel.mean(axis=0, dtype=np.float64)
-    return np.asfortranarray(kernel - rows[:, None] - rows + rows.mean(), dtype=np.float32)
+def _choose(kernel: Floats, targets: Floats, sizes: list[int], grid: NDArray[np.float64],
+            progress: Progress | None) -> _Chosen:
+    """Every penalty in turn; of each target, what the best one so far gave is kept, the largest α among equals.
 
-
-def _held_out(kernel: Floats, targets: Floats, held: NDArray[np.bool_], grid: NDArray[np.float64]) -> Floats:
-    """Predictions (n_alphas, n_held, n_targets) of the held-out rows from the others."""
-    inside, across = kernel[np.ix_(~held, ~held)], kernel[np.ix_(held, ~held)]
-    rows = inside.mean(axis=0, dtype=np.float64)
-    across = (across - across.mean(axis=1, dtype=np.float64)[:, None] - rows + rows.mean()).astype(np.float32)
-    mean = targets[~held].mean(axis=0, dtype=np.float64).astype(np.float32)
-    centred, wanted = _centred(inside), np.asfortranarray(targets[~held] - mean)
-    across = np.asfortranarray(across)
-    return np.stack([_product(across, _dual(centred, wanted, alpha)) + mean for alpha in grid])
-
-
-def _duals_per_target(centred: Floats, wanted: Floats, grid: NDArray[np.float64], best: NDArray[np.intp]) -> Floats:
-    duals = np.empty(wanted.shape, np.float32, order="F")
-    for a in np.unique(best):
-        duals[:, best == a] = _dual(centred, np.asfortranarray(wanted[:, best == a]), grid[a])
-    return duals
-
-
-def _dual(centred: Floats, wanted: Floats, alpha: float) -> Floats:
-    """Solve (K + αI) c = wanted."""
-    shifted = np.array(centred, np.float32, order="F")
-    shifted[np.diag_indices_from(shifted)] += np.float32(alpha)
-    factor, failed = lapack.spotrf(shifted, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise FitError(f"α = {alpha:g} is lost in the rounding of a kernel of trace {np.trace(centred):.3g}: raise the "
-                       "smallest α of the grid, or bring the features to unit variance")
-    dual: Floats = lapack.spotrs(factor, wanted, lower=1)[0]
-    return dual
+    Where nothing can be predicted the weights should be small.
+    """
+    errors, best = np.empty((len(grid), targets.shape[1])), np.zeros(targets.shape[1], np.intp)
+    duals, residuals = (np.empty(targets.shape, np.float32, order="F") for _ in range(2))
+    for a, alpha in enumerate(counted(grid, "penalties", len(grid), progress)):
+        try:
+            made = penalised(kernel, targets, sizes, alpha)
+        except NotPositiveError as exc:
+            raise FitError(f"α = {alpha:g} is lost in the rounding of a kernel of trace {np.trace(kernel):.3g}: raise "
+                           "the smallest α of the grid, or bring the features to unit variance") from exc
+        errors[a] = np.square(made.residuals, dtype=np.float64).sum(axis=0)
+        better = errors[a] <= errors[best, np.arange(len(best))]
+        best[better] = a
+        duals[:, better], residuals[:, better] = made.duals[:, better], made.residuals[:, better]
+    return _Chosen(errors, best, duals, residuals)
 
 
 def _product(left: Floats, right: Floats) -> Floats:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from offline_training.errors import FitError
+from offline_training.leave_out import penalised
 from offline_training.ridge import fit_kernel_ridge
 
 GRID = (1.0, 10.0, 100.0, 1000.0)
@@ -113,3 +114,19 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     features[3, 4] = np.nan
     with pytest.raises(FitError, match="in 1 voxels"):
         fit_kernel_ridge(features, targets, fold, GRID)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=2, max_size=7), t=st.integers(1, 3), seed=st.integers(0, 2**31),
+       alpha=st.sampled_from([1.0, 30.0, 1e4]))
+def test_blocks_of_any_size_leave_what_scikit_learn_leaves(sizes: list[int], t: int, seed: int, alpha: float) -> None:
+    features, targets, _ = rows(sum(sizes), 20, t, seed)
+    block, wide = np.repeat(np.arange(len(sizes)), sizes), (features - features.mean(axis=0)).astype(np.float64)
+    made = penalised(np.asfortranarray(wide @ wide.T, np.float32), targets, sizes, alpha)
+    for k in range(len(sizes)):
+        model = Ridge(alpha=alpha, solver="svd").fit(wide[block != k], targets[block != k])
+        left = targets[block == k] - model.predict(wide[block == k]).reshape(-1, t)
+        np.testing.assert_allclose(made.residuals[block == k], left, atol=2e-3 * np.abs(targets).max())
+    oracle = Ridge(alpha=alpha, solver="svd").fit(wide, targets)
+    np.testing.assert_allclose(wide.T @ made.duals, oracle.coef_.reshape(t, -1).T,
+                               atol=2e-3 * max(float(np.abs(oracle.coef_).max()), 1e-3))
