@@ -27,7 +27,8 @@ COMMANDS = {
     "bridge": Command("scanner_bridge.__main__", "serve, inspect or export what the scanner makes", is_group=True),
     "replay": Command("realtime.__main__", "stream a recorded run through the loop, or prove a session repeatable"),
     "watch": Command("realtime.__main__", "show a running session as a table"),
-    "check": Command("realtime.__main__", "preflight: name everything that would stop a session"),
+    "check": Command("realtime.__main__", "preflight: from the scanner to the sound, link by link"),
+    "console": Command("realtime.__main__", "the operator's page: watch, command and stop a session in the browser"),
     "verify": Command("realtime.__main__", "check the files of a recorded session"),
     "stop": Command("realtime.stop", "silence a session at once, straight at its player", is_group=True),
     "sound": Command("realtime.sound", "calibrate and try the sound, take STOP back", is_group=True),
@@ -47,7 +48,7 @@ COMMANDS = {
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_ONE_THREAD = ("live", "session", "replay", "bridge", "watch", "bench")
+_ONE_THREAD = ("live", "session", "replay", "bridge", "watch", "check", "console", "bench")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The live program's commands: live, check, watch, replay, verify."""
+"""The live program's commands: live, check, console, watch, replay, verify."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from realtime.broker_address import BrokerTls, broker_address
 from realtime.config import LiveSettings, load_settings, make_settings
-from realtime.console.figures import print_summary, write_figures
+from realtime.console.figures import print_finding, print_summary, write_figures
 from realtime.errors import RealtimeError
 from realtime.session.folder import SessionFolder
 from realtime.session.summary import Figures
@@ -59,29 +59,59 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
 def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: CatalogueOption = None,
           session: SessionOption = None, events: EventsOption = None, endpoint: EndpointOption = None,
           broker: BrokerOption = None, sink: SinkOption = None,
-          plan: Annotated[Path | None, typer.Option(help="Of a visit, instead: configs/plan.toml.")] = None) -> None:
-    """Preflight: name everything that would stop this session; exit status 0 means it can start."""
+          plan: Annotated[Path | None, typer.Option(help="Of a visit, instead: configs/plan.toml.")] = None,
+          quick: Annotated[bool, typer.Option("--quick", help="Without the dry run.")] = False,
+          lines: Annotated[bool, typer.Option("--lines", help="Print each finding as a line of JSON.")] = False,
+          ) -> None:
+    """Preflight: from the scanner to the sound, link by link, and once with a simulated scanner; 0: all can start."""
     with _one_sentence():
         if plan is not None:
-            found = _plan_problems(plan)
-        else:
-            settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
-            from realtime.preparation import problems  # noqa: PLC0415
+            _check_plan(plan)
+            return
+        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
+    from realtime.console.findings import first_broken  # noqa: PLC0415
+    from realtime.console.preflight import preflight  # noqa: PLC0415
 
-            found = problems(settings)
+    found = []
+    for finding in preflight(settings, whole=not quick):
+        found.append(finding)
+        print_finding(finding, lines)
+    broken = first_broken(found)
+    if broken is not None:
+        if not lines:
+            Console(stderr=True).print(f"begin with the {broken.link}: {broken.sentence}", soft_wrap=True,
+                                       highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+def _check_plan(plan: Path) -> None:
+    from realtime.visit.designs import plan_problems  # noqa: PLC0415
+    from realtime.visit.plan import PlanSettings  # noqa: PLC0415
+
+    found = plan_problems(load_settings(plan, PlanSettings))
     for problem in found:
         Console(stderr=True).print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True, highlight=False)
     if found:
         raise typer.Exit(1)
-    fitting = "subject, bundle, music, designs, allocation" if plan else "bundle, catalogue, events and session folder"
-    Console().print(f"[green]✓[/green] {fitting} fit together")
+    Console().print("[green]✓[/green] subject, bundle, music, designs, allocation fit together")
 
 
-def _plan_problems(plan: Path) -> list[str]:
-    from realtime.visit.designs import plan_problems  # noqa: PLC0415
-    from realtime.visit.plan import PlanSettings  # noqa: PLC0415
+@app.command()
+def console(config: Annotated[Path, typer.Option("--config", help="The live program's own TOML file.")],
+            session: SessionOption = None,
+            host: Annotated[str | None, typer.Option(help="Address of the page.")] = None,
+            port: Annotated[int | None, typer.Option(help="Port of the page.")] = None) -> None:
+    """Serve the operator's page for a session, in the browser; closing it changes nothing."""
+    with _one_sentence():
+        overrides = {"session": session, "console.host": host, "console.port": port}
+        settings = load_settings(config, LiveSettings, overrides)
+        from realtime.console.station import Station  # noqa: PLC0415
 
-    return plan_problems(load_settings(plan, PlanSettings))
+        options = ["--config", str(config)] + (["--session", str(session)] if session else [])
+        station = Station(settings, tuple(options))
+        ask = "/?token=… (the word in console.token)" if station.token else ""
+        typer.echo(f"the console is at http://{settings.console.host}:{settings.console.port}{ask}", err=True)
+        asyncio.run(station.run())
 
 
 @app.command()

@@ -13,7 +13,7 @@ from realtime.broker import LOOPBACK, embedded_broker
 from realtime.broker_address import BrokerAddress
 from realtime.bus import BusSettings, MqttBus, NullBus
 from realtime.config import BridgeSettings, BrokerSettings, LiveSettings
-from realtime.errors import SessionError
+from realtime.errors import RealtimeError, SessionError
 from realtime.generators.client import GeneratorClient, HostFiles
 from realtime.playback.client import PlayerSummary
 from realtime.playback.lasting import LastingPlayer
@@ -26,11 +26,13 @@ from realtime.session.fold import Outcome, SessionFold
 from realtime.session.folder import SessionFolder, topic_name
 from realtime.session.journal import Journal
 from realtime.session.parts import Parts
-from realtime.session.record import DocumentLog, Record
+from realtime.session.pictures import Pictures
+from realtime.session.record import Document, DocumentLog, Record
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.sounding import Sounding
 from realtime.session.summary import Figures, summarise
 from realtime.session.telling import Telling
+from scanner_bridge.errors import BridgeError
 from scanner_bridge.keys import ServerKeys, load_server_keys
 from scanner_bridge.server import VolumeServer
 from scanner_bridge.sources.pacing import clock_id
@@ -91,8 +93,12 @@ async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Fig
         bus = bus or await open_bus(stack, settings.bus, folder.path)
         player = await LastingPlayer.start(settings.playback.to_player(folder.played), prepared.sounds)
         server = await stack.enter_async_context(VolumeServer(
-            settings.bridge.endpoint, stored=next_expected(journal.recovered.records), keys=_keys(settings.bridge)))
-        telling = Telling(bus, timing, clock_id())
+            settings.bridge.endpoint, stored=next_expected(journal.recovered.records),
+            keys=bridge_keys(settings.bridge)))
+        blinded = settings.blinded or fold.blinded
+        pictures = Pictures(prepared.parts.bundle, blinded)
+        telling = Telling(bus, timing, clock_id(), pictures, blinded)
+        telling.about(_about(prepared, settings))
         sounding = Sounding(player, telling, await _open_generator(stack, settings, folder, player))
         _go_on(player, last_sound(journal.recovered.records))
         sounding.sound_again(last, len(fold.attempts))
@@ -101,12 +107,27 @@ async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Fig
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes, settings.bridge.retry_wait_s)
         try:
             await _run_until_signalled(session, settings.playback.tail_s)
+        except (RealtimeError, BridgeError) as exc:
+            telling.alarm(str(exc))  # the console shows why; the terminal says it when all is closed
+            raise
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound, before.since())
         told = ("status", "gaps") if fold.blinded else ("status", "gaps", "verdict")
         telling.state("ended", **{key: figures[key] for key in told})
         return figures
+
+
+def _about(prepared: Prepared, settings: LiveSettings) -> Document:
+    """What a console should know of the session before anything happens."""
+    about, manifest = prepared.about, prepared.parts.bundle.manifest
+    onsets = [round(event.onset_s / manifest.preprocessing.tr_s) for event in prepared.parts.events]
+    return {"subject": about["bundle"]["subject"], "bundle": about["bundle"]["name"],
+            "session": str(prepared.folder.path.resolve()), "n_voxels": about["bundle"]["n_voxels"],
+            "n_clips": about["n_clips"], "lag_volumes": manifest.lag_volumes,
+            "window_volumes": manifest.window_volumes, "onset_volumes": onsets,
+            "wait_for_start": settings.wait_for_start,
+            "stale_after_volumes": settings.bridge.stale_after_volumes, "software": about["software"]}
 
 
 def _go_on(player: LastingPlayer, sound: SoundState) -> None:
@@ -138,7 +159,8 @@ def warm_up(parts: Parts) -> None:
     gc.set_threshold(700, 10, 1 << 30)  # and a run is too short for a full collection to pay
 
 
-def _keys(settings: BridgeSettings) -> ServerKeys | None:
+def bridge_keys(settings: BridgeSettings) -> ServerKeys | None:
+    """Keys of an encrypted line to the bridge; None without, BridgeError where they cannot be used."""
     if settings.server_key is None or settings.client_keys is None:
         return None
     return load_server_keys(settings.server_key, sorted(settings.client_keys.glob("*.key")))

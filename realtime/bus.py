@@ -2,10 +2,13 @@
 
 Topics, below `innerear/<session>/`:
 
+    about      retained; what the session is: subject, lag, window, trial onsets, whether it is blinded
     state      retained; {"state": "offline"} when the program has ended or died (last will)
+    link       retained; who is at the other end of the line
     step       one message per volume
-    sound      the player's counters, twice a second
-    alarm      sentences for the operator
+    slices     three slices of a volume with the decoder's voxels, at most every 0.4 s
+    sound      the player's counters, what it plays, volume and mute, twice a second
+    alarm      sentences for the operator, with a severity: person, data, note
     rejected   commands that were not understood, and why
     command    in: {"name": "start", "text": "", "value": null}
 
@@ -45,7 +48,7 @@ NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else delayed acknowled
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "volume", "rate",
+    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "note", "volume", "rate",
                   "go", "again", "skip", "out", "in", "accept", "refuse", "end"]
     text: str = ""
     value: float | None = None

@@ -106,6 +106,36 @@ class PlaybackSettings(SoundSettings):
 
 
 @dataclass(frozen=True)
+class ConsoleSettings:
+    """The operator's page (`innerear console`).
+
+    Attributes
+    ----------
+    host : str
+        Address to listen on; beyond this machine only with a token.
+    port : int
+        TCP port.
+    token : Path or None
+        File whose first line, of 16 characters or more, a browser must show.
+    source : str
+        What `innerear bridge serve` is given on this host, for the preflight: the export folder, or what it listens
+        for; "" when the bridge runs on another.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8088
+    token: Path | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"console.port is {self.port}, wanted 0 to 65535")
+        if self.host not in ("127.0.0.1", "localhost", "::1") and self.token is None:
+            raise ConfigError(f"console.host is {self.host!r} without console.token: whoever reaches it could stop the "
+                              "session; name a file with a long secret word, or leave the host at 127.0.0.1")
+
+
+@dataclass(frozen=True)
 class LiveSettings:
     """One live session.
 
@@ -124,7 +154,9 @@ class LiveSettings:
     wait_for_start : bool
         Hold all decisions until the operator's command "start" comes over the bus; volumes are
         recorded and decoded meanwhile.
-    bridge, selection, generator, playback, bus
+    blinded : bool
+        Tell on the bus, and so on the console, nothing by which the arms of a study can be told apart.
+    bridge, selection, generator, playback, bus, console
         See there.
     """
 
@@ -134,11 +166,13 @@ class LiveSettings:
     events: Path | None = None
     design: Path | None = None
     wait_for_start: bool = False
+    blinded: bool = False
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=BrokerSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     def __post_init__(self) -> None:
         if self.design is not None and (self.events is not None or self.wait_for_start):

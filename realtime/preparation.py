@@ -52,7 +52,17 @@ class Prepared:
 
 
 def problems(settings: LiveSettings) -> list[str]:
-    """Everything that would stop a session with these settings, a sentence each; the preflight."""
+    """Everything that would stop a session with these settings, a sentence each."""
+    found = [*decoder_problems(settings), *sound_problems(settings), *bus_problems(settings)]
+    folder = SessionFolder(settings.session)
+    _attempt(found, lambda: _check_folder(folder))
+    if not found:
+        _attempt(found, lambda: check_same(folder, settings))
+    return found
+
+
+def decoder_problems(settings: LiveSettings) -> list[str]:
+    """Of bundle, music, generator, events and design."""
     found: list[str] = []
     bundle = _attempt(found, lambda: read_bundle(settings.bundle))
     catalogue = _attempt(found, lambda: read_catalogue(settings.catalogue))
@@ -69,17 +79,25 @@ def problems(settings: LiveSettings) -> list[str]:
         _attempt(found, lambda: check_sounds(design, {clip.clip_id for clip in catalogue.clips}))
     if bundle is not None and catalogue is not None:
         _attempt(found, lambda: check_space(bundle, catalogue.space, f"catalogue {settings.catalogue}"))
+    if catalogue is not None:
+        _attempt(found, lambda: check_generator(settings.generator, settings.catalogue))
+    return found
+
+
+def sound_problems(settings: LiveSettings) -> list[str]:
+    """Of the calibration."""
+    found: list[str] = []
     if settings.playback.calibration is not None:
         calibration = settings.playback.calibration
         _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
-    if catalogue is not None:
-        _attempt(found, lambda: check_generator(settings.generator, settings.catalogue))
+    return found
+
+
+def bus_problems(settings: LiveSettings) -> list[str]:
+    """Of the files of an encrypted bus."""
+    found: list[str] = []
     if settings.bus.broker not in ("", "embedded"):
         _attempt(found, settings.bus.address.check)
-    folder = SessionFolder(settings.session)
-    _attempt(found, lambda: _check_folder(folder))
-    if not found:
-        _attempt(found, lambda: check_same(folder, settings))
     return found
 
 

@@ -39,8 +39,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def check(world: World, *more: object) -> subprocess.CompletedProcess[str]:
-    return run("check", "--bundle", world.bundle, "--catalogue", world.catalogue, "--session", world.folder / "s",
-               "--events", world.events, *more)
+    return run("check", "--quick", "--bundle", world.bundle, "--catalogue", world.catalogue, "--session",
+               world.folder / "s", "--events", world.events, *more)
 
 
 def test_the_overview_names_every_command_and_an_unknown_one_is_refused() -> None:

@@ -1,5 +1,8 @@
 """A session's figures: printed for people, written for programs."""
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from realtime.atomic import write_json
+from realtime.console.findings import Finding
 from scanner_bridge.complaints import fail
 
 
@@ -38,6 +42,17 @@ def print_summary(figures: dict[str, Any]) -> None:
     ]
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def print_finding(finding: Finding, as_line: bool = False) -> None:
+    """A link of the preflight, for people (what is broken on standard error), or as a line of JSON."""
+    if as_line:
+        sys.stdout.write(json.dumps(asdict(finding)) + "\n")
+        sys.stdout.flush()
+        return
+    sign = {"good": "✓", "bad": "✗"}.get(finding.mark, "·")
+    Console(stderr=finding.mark == "bad").print(f"{sign} {finding.link:15}{finding.sentence}", soft_wrap=True,
+                                                highlight=False, markup=False)
 
 
 def _latency(values: dict[str, Any]) -> str:

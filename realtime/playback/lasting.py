@@ -56,6 +56,16 @@ class LastingPlayer:
         """The present player's own socket; "" when it has none."""
         return self._player.started.door
 
+    @property
+    def muted(self) -> bool:
+        """Whether the operator has muted it."""
+        return self._muted
+
+    @property
+    def volume_db(self) -> float:
+        """The operator's volume."""
+        return self._settings.volume_db if self._volume_db is None else self._volume_db
+
     def play(self, cue: Cue) -> None:
         """Change to the cue's clip at the next beat, or fade out for ""."""
         self._cue = cue

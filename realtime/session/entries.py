@@ -49,7 +49,8 @@ class EventEntry:
     Attributes
     ----------
     name : str
-        start, stop, abort, pause, resume, mute, unmute, volume, mark, rate, stale, overdue, aborted, unplayable.
+        start, stop, abort, pause, resume, mute, unmute, volume, mark, note, rate, stale, overdue,
+        aborted, unplayable.
     text : str
         Free words of the operator; the clip that is unplayable.
     value : float or None

@@ -44,3 +44,18 @@ def _lock(fd: int, folder: SessionFolder) -> None:
         holder = os.pread(fd, 20, 0).decode(errors="replace").strip()
         raise SessionError(f"session {folder.path} is being recorded by another live program (process {holder}); "
                            "stop that one first, or choose another folder with --session") from exc
+
+
+def recorded_by(folder: SessionFolder) -> int:
+    """Process number of the live program that holds the session folder; 0 when none does.
+
+    Asked of the kernel's list: trying the lock oneself could turn a live program away that starts at that moment.
+    """
+    try:
+        there = folder.lock.stat()
+        place = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+        with open("/proc/locks", encoding="ascii") as locks:
+            held_now = any(f" {place} " in line for line in locks)
+        return int(folder.lock.read_text(encoding="ascii").strip() or -1) if held_now else 0
+    except (OSError, ValueError):
+        return 0

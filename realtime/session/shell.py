@@ -31,7 +31,7 @@ _UNANNOUNCED_VOLUMES = 1000
 _RETRY_S = 1.0
 _SHORTEST_WAIT_S = 0.05  # what came while this program was held up is taken before a stall is called
 _LOOK_S = 1.0
-_COMMANDS = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark", "rate")
+_COMMANDS = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark", "note", "rate")
 
 
 @dataclass
@@ -97,7 +97,7 @@ class LiveSession:
             self._say_state()
             self._last_volume_s = self._now_s()
             if self.fold.waits_for_start:
-                self.wires.telling.alarm('all decisions wait for the command "start"')
+                self.wires.telling.alarm('all decisions wait for the command "start"', "note")
             if self._over:
                 self._ended.set()
             await asyncio.wait([ended, *running], return_when=asyncio.FIRST_COMPLETED)
@@ -217,12 +217,15 @@ class LiveSession:
             embedded_s = self._now_s()
             outcome = self.fold.decide(perceived)
             self.wires.sounding.act(outcome, len(self.fold.attempts))
+        again = self._stale and perceived.volume is not None
         if perceived.volume is not None or begins or isinstance(received.message, RunEnd):
             self._stale, self._last_volume_s = False, self._now_s()
         if outcome.steps or begins:
             self._last_step_s = self._now_s()
         stamps = Stamps(journaled_s, embedded_s, self._now_s())
         self.wires.telling.message(received, self.fold, perceived, outcome, stamps)
+        if again:
+            self.wires.telling.running(self.fold)
         if isinstance(received.message, RunEnd) and self.fold.end is not None and not self._over:
             self._say_state()
         return True

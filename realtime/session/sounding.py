@@ -51,6 +51,7 @@ class Sounding:
     _cue: Cue | None = None
     _feeding: bool = False
     _streamed: set[int] = field(default_factory=set)
+    _sounding: str = ""
 
     def act(self, outcome: Outcome, attempt: int) -> None:
         """Let what was decided in this attempt be heard; the condition first, so that a stream begins under it."""
@@ -92,9 +93,10 @@ class Sounding:
                         self._play()
                     case Broken():
                         self._feeding = False
-                        self.telling.alarm(f"generator: {news.reason}")
+                        self.telling.alarm(f"generator: {news.reason}", "note", of_arm=True)
                     case StandIn():
-                        self.telling.alarm(f"generator: {news.reason or 'the worker plays again'}")
+                        self.telling.alarm(f"generator: {news.reason or 'the worker plays again'}", "note",
+                                           of_arm=True)
         await asyncio.Event().wait()  # without a generator the clips play
 
     def command(self, name: str, value: float | None) -> None:
@@ -105,7 +107,7 @@ class Sounding:
             try:
                 self.player.set_volume(value)
             except PlaybackError as exc:
-                self.telling.alarm(str(exc))
+                self.telling.alarm(str(exc), "person")
         elif name == "stop":
             self.player.stop()
 
@@ -117,21 +119,23 @@ class Sounding:
                     self._sounds(event)
                 case protocol.Started() if self.player.n_starts > 1:
                     where = event.played_wav or "no file"
-                    self.telling.alarm(f"player: started again; sound goes on and is recorded in {where}")
+                    self.telling.alarm(f"player: started again; sound goes on and is recorded in {where}", "person")
                     self._feed_another(event)
                 case protocol.Conditioned():
                     self._conditioned(event)
                 case protocol.Stalled():
                     instead = event.fallback_clip_id or "silence"
-                    self.telling.alarm(f"the generated music broke off; {instead} until it is back")
+                    self.telling.alarm(f"the generated music broke off; {instead} until it is back", "note",
+                                       of_arm=True)
                     self._play()
                 case protocol.Failed():
-                    self.telling.alarm(f"player: {event.reason}")
+                    self.telling.alarm(f"player: {event.reason}", "person")
                 case protocol.Rejected():
-                    self.telling.alarm(f"player: {event.reason}")
+                    self.telling.alarm(f"player: {event.reason}", "note", of_arm=True)
                     await self._rejected(event.cue, unplayable)
                 case protocol.Status():
-                    self.telling.bus.publish("sound", msgspec.to_builtins(event))
+                    self.telling.sound({**msgspec.to_builtins(event), "sounding": self._sounding,
+                                        "muted": self.player.muted, "volume_db": self.player.volume_db})
         await asyncio.Event().wait()  # a player that is gone takes the sound, not the session
 
     async def _rejected(self, cue: int, unplayable: Callable[[str], Awaitable[None]]) -> None:
@@ -155,6 +159,7 @@ class Sounding:
 
     def _sounds(self, event: protocol.Sounding) -> None:
         asked = self._asked[event.cue]
+        self._sounding = asked.clip_id if event.clip_id else ""
         self.telling.timing.append({
             "attempt": asked.attempt, "cue": event.cue, "volume": asked.volume_index, "clip_id": event.clip_id,
             "sound_s": event.time_s, "position": event.position if self.player.records_as_asked else None})

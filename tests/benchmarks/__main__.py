@@ -83,5 +83,21 @@ def playback(json_file: JsonOption = None,
     write_figures(json_file, {"benchmark": "playback", **figures})
 
 
+@app.command()
+def console(json_file: JsonOption = None,
+            presses: Annotated[int, typer.Option(help="How often STOP is pressed, each way.", min=10)] = 300,
+            volumes: Annotated[int, typer.Option(help="Volumes of each blinded arm.", min=20)] = 1000) -> None:
+    """The bars of the operator's page, with real processes and a headless Chromium; some 15 minutes."""
+    from tests.browser import CHROMIUM, NO_CHROMIUM
+
+    if not CHROMIUM:
+        fail(f"the console is measured in a browser: {NO_CHROMIUM}")
+    from tests.benchmarks.console import measure
+
+    figures = measure(presses, volumes)
+    Console().print_json(data=figures)
+    write_figures(json_file, {"benchmark": "console", **figures})
+
+
 if __name__ == "__main__":
     app()

@@ -1,0 +1,183 @@
+"""What the operator can do from the console: STOP by the player's own door, all else over the bus or by a process."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+import realtime
+from realtime.bus_remote import Remote
+from realtime.console.findings import Finding
+from realtime.console.story import Here, Story
+from realtime.console.view import ChanceBand
+from realtime.errors import SessionError
+from realtime.playback.client import ONE_THREAD
+from realtime.playback.halt import halt, rearm
+from realtime.playback.latch import Latch
+from realtime.playback.settings import LOUDEST_DB
+from realtime.session.folder import SessionFolder
+from realtime.session.lock import recorded_by
+
+STEP_DB = 1.0
+_COMMANDS = {"start": "the decisions begin", "mark": "a trial begins with the next volume",
+             "note": "the note is in the record", "abort": "this attempt is given up",
+             "end": "the session ends"}
+
+
+@dataclass
+class Deeds:
+    """The operator's hands.
+
+    Attributes
+    ----------
+    folder : SessionFolder
+        Of the session; on this machine.
+    live_command : tuple of str
+        Arguments of `innerear` that start the live program.
+    check_command : tuple of str
+        Arguments of `innerear` that check everything and print findings as JSON lines.
+    chance_command : tuple of str
+        Arguments of Python that print the band of noise.
+    remote : Remote
+        Carries commands.
+    story : callable
+        What is known now.
+    """
+
+    folder: SessionFolder
+    live_command: tuple[str, ...]
+    check_command: tuple[str, ...]
+    chance_command: tuple[str, ...]
+    remote: Remote
+    story: Callable[[], Story]
+    _stopper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "stop"))
+
+    def __post_init__(self) -> None:
+        self._stopper.submit(lambda: None).result()  # its thread runs before it is needed
+
+    async def stop(self) -> str:
+        """Silence, at the player's door; returns what was done, in a sentence, whatever happens."""
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._stopper, self._halt)
+        except OSError as exc:
+            return (f"STOP was given to the player, but {self.folder.path} cannot be written ({exc.strerror}): a "
+                    "player started later would play. Press E, twice.")
+        return f"Stopped: {done}."
+
+    def _halt(self) -> str:
+        if not self.folder.path.exists():
+            return "no session is there that could sound"
+        return halt(self.folder.played)
+
+    async def do(self, deed: str, text: str = "") -> str:
+        """Do what a button says and return what became of it, in a sentence.
+
+        Raises
+        ------
+        SessionError
+            It cannot be done.
+        """
+        story = self.story()
+        if deed == "rearm":
+            return f"Armed: {await asyncio.to_thread(rearm, self.folder.played)}."
+        if deed == "arm":
+            return await asyncio.to_thread(self._arm)
+        if deed == "retry":
+            await self.remote.command("abort", text or "to be tried again")
+            return "This attempt is given up; start the scan again: it is the next attempt."
+        if deed == "mute":
+            muted = story.sound is not None and story.sound.muted
+            await self.remote.command("unmute" if muted else "mute")
+            return "Sound again." if muted else "Muted; the music goes on underneath."
+        if deed == "pause":
+            paused = story.trial.why == "paused"
+            await self.remote.command("resume" if paused else "pause", text)
+            return "Going on." if paused else "Paused: silence, and no decisions until P."
+        if deed in ("louder", "quieter"):
+            return await self._turn(STEP_DB if deed == "louder" else -STEP_DB)
+        if deed not in _COMMANDS:
+            raise SessionError(f"the console knows no {deed!r}")
+        await self.remote.command("stop" if deed == "end" else deed, text[:1000])
+        return f"Done: {_COMMANDS[deed]}."
+
+    async def _turn(self, step_db: float) -> str:
+        sound = self.story().sound
+        if sound is None or sound.volume_db is None:
+            raise SessionError("no player tells its volume yet: arm the session first")
+        volume_db = min(sound.volume_db + step_db, LOUDEST_DB)
+        await self.remote.command("volume", "", volume_db)
+        return f"Volume {volume_db:+.0f} dB."
+
+    def _arm(self) -> str:
+        """Start the live program as a process that outlives the console."""
+        if recorded_by(self.folder):
+            return "A live program runs already."
+        log = self.folder.path.with_name(self.folder.path.name + ".log")
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as complaints:
+                process = subprocess.Popen([sys.executable, "-P", "-m", "innerear", *self.live_command],
+                                           stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints,
+                                           start_new_session=True, env=_our_tree())
+        except OSError as exc:
+            raise SessionError(f"the live program cannot be started: {exc}") from exc
+        try:
+            process.wait(1.5)
+        except subprocess.TimeoutExpired:
+            return f"The live program starts; its own words are in {log}."
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise SessionError(lines[-1].removeprefix("innerear: ") if lines else "the live program ended without a word")
+
+    async def check(self) -> AsyncIterator[Finding]:
+        """The preflight, in a process of its own; findings as they come."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "innerear", *self.check_command, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=_our_tree())
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                try:
+                    yield msgspec.json.decode(line, type=Finding)
+                except msgspec.MsgspecError:
+                    continue
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def chance(self) -> ChanceBand | None:
+        """The band of noise for this decoder and this music; None where it cannot be had."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", *self.chance_command, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=_our_tree())
+        try:
+            told, _ = await process.communicate()
+            return ChanceBand(tuple(msgspec.json.decode(told, type=list[float])))
+        except msgspec.MsgspecError:
+            return None
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+    def here(self) -> Here:
+        """What this machine knows without the live program."""
+        place = self.folder.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        try:
+            free = shutil.disk_usage(place).free
+        except OSError:
+            free = None
+        return Here(Latch(self.folder.played).held, free, recorded_by(self.folder))
+
+
+def _our_tree() -> dict[str, str]:
+    """The environment of a program that shall be of this very tree."""
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": str(Path(realtime.__path__[0]).parent)}
