@@ -63,7 +63,9 @@ def _of_sound(story: Story, now_s: float) -> list[Alarm]:
     if sound is not None and story.active and (sound.dose_percent or 0.0) >= DOSE_WARNING_PERCENT:
         found.append(Alarm("person", f"{sound.dose_percent:.0f} % of a day's sound dose is used up.",
                            "Lower the volume; at 100 % the sound stops."))
-    if story.connected and story.active and story.sound_s is not None and now_s - story.sound_s > SILENT_S:
+    over = story.n_volumes is not None and story.volume + 1 >= story.n_volumes  # it is about to end, and falls silent
+    if (story.connected and story.active and not over and story.sound_s is not None
+            and now_s - story.sound_s > SILENT_S):
         found.append(Alarm("person", f"Live program and player have said nothing for {now_s - story.sound_s:.0f} s.",
                            "If the sound should stop, press STOP: it needs neither of them. Then A starts them again."))
     return found

@@ -11,6 +11,7 @@ SKY, ORANGE, YELLOW, BLUE, VERMILION, GREEN, PURPLE = (
     "#56b4e9", "#e69f00", "#f0e442", "#0072b2", "#ff7f3a", "#2fc79a", "#e29ac4")
 INK, DIM, LINE = "#f2f4f7", "#aab4c0", "#3a4654"
 N_SHOWN = 120
+_TIMES_MEDIAN = 5.0  # one outlier shall not flatten the rest: it ends at the upper edge
 _STAGES = (("arrival", SKY), ("to disk", YELLOW), ("decode", ORANGE), ("decide", PURPLE))
 WIDTH = 400
 
@@ -36,8 +37,8 @@ def traces(points: Sequence[Point], series: Sequence[tuple[str, str, str, Sequen
     width : int
         Of the picture.
     """
-    known = [abs(value) for _, _, _, values in series for value in values if value is not None]
-    top = max([least, *known]) * 1.05
+    known = sorted(abs(value) for _, _, _, values in series for value in values if value is not None)
+    top = 1.05 * max(least, min(known[-1], _TIMES_MEDIAN * known[len(known) // 2])) if known else least
     low = 0.0 if from_zero else -top
     left, right, bottom = 44, width - 4, height - 4
     y = _Scale(low, top, bottom, 6)
@@ -49,7 +50,8 @@ def traces(points: Sequence[Point], series: Sequence[tuple[str, str, str, Sequen
                      f'{_short(value)}</text>')
     offset = N_SHOWN - len(points)
     for _, colour, dash, values in series:
-        path = _path([(x(offset + place), None if value is None else y(value)) for place, value in enumerate(values)])
+        path = _path([(x(offset + place), None if value is None else y(max(low, min(value, top))))
+                      for place, value in enumerate(values)])
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         parts.append(f'<path d="{path}" stroke="{colour}" fill="none" stroke-width="2"{dashes}/>')
     parts.append(f'<text x="{right}" y="14" text-anchor="end" class="unit">{unit}</text></svg>')
