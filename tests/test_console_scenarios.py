@@ -56,7 +56,7 @@ def test_a_run_with_everything_wrong_in_it(room: Room, watcher: Watcher) -> None
         scanner.send(*scanner.run[14:], RunEnd("run-1", N_VOLUMES - 1, trigger=trigger))
         watcher.says("trigger: 24 pulses: volume 5 came without one")
         finish(process)
-        watcher.is_in("NOT RUNNING")
+        watcher.is_in("ENDED")
     assert [span.kind for span in watcher.story.spans if span.kind != "trial"] == ["GAP", "REJECTED"]
     assert room.summary()["gaps"] == 1
     room.verify()

@@ -173,6 +173,14 @@ def test_volumes_that_come_again_end_the_silence() -> None:
     assert look(hear(story, "step", step(3), 9.5), 9.6).headline.word == "RUNNING"
 
 
+def test_a_live_program_that_ended_in_order_is_not_called_gone() -> None:
+    ended = {"state": "ended", "status": "complete"}
+    story = running(25, ("state", ended, 26.0), ("state", {"state": "offline"}, 26.1))
+    assert look(story, 27.0).headline.word == "ENDED"
+    assert not alarms(story, 30.0)
+    assert look(hear(story, "state", {"state": "armed"}, 40.0), 40.1).headline.word == "ARMED"
+
+
 def test_another_attempt_begins_with_a_clean_slate() -> None:
     story = running(9, ("state", {**RUNNING, "attempt": 2}, 12.0))
     assert (story.points, story.spans, story.volume, story.attempt) == ((), (), -1, 2)

@@ -140,7 +140,7 @@ def sound(view: View) -> str:
     why = "" if story.about.blinded else escape(story.trial.why)
     level = f"{heard.momentary_lufs:.0f} LUFS" if heard.level_dba is None else f"{heard.level_dba:.0f} dBA"
     level = "silent" if heard.momentary_lufs < -70 else level
-    dose = "not calibrated" if heard.dose_percent is None else f"{heard.dose_percent:.0f} %"
+    dose = "unknown" if heard.dose_percent is None else f"{heard.dose_percent:.0f} %"
     volume = "–" if heard.volume_db is None else f"{heard.volume_db:+.0f} dB"
     state = "STOPPED" if view.stopped else "MUTED" if heard.muted else volume
     return _titled("Sound", f'<div class="title">♪ {escape(title)}</div><p class="key">{how} {why}</p>'
@@ -156,7 +156,7 @@ def waterfall(view: View) -> str:
     figure = "" if last is None else f"{last:.0f} ms, {last / (10 * view.story.tr_s):.1f} % of a TR"
     if view.story.about.blinded:
         figure = "decision times hidden: blinded"
-    return _titled("Latency from due to decided", charts.waterfall(view.story.points), figure)
+    return _titled("Latency: due → decided", charts.waterfall(view.story.points), figure)
 
 
 def timeline(view: View) -> str:

@@ -211,6 +211,8 @@ def _about(story: Story, payload: dict[str, Any], _at_s: float) -> Story:
 
 def _state(story: Story, payload: dict[str, Any], at_s: float) -> Story:
     state = str(payload["state"])
+    if state == "offline" and story.state == "ended":
+        return story  # it said good-bye before it went
     story = replace(story, state=state, since_s=at_s, reason=str(payload.get("reason") or payload.get("status") or ""))
     if state == "running":
         attempt = int(payload["attempt"])

@@ -12,7 +12,7 @@ RELEASE_S = 0.25
 
 _OPEN: dict[str, frozenset[str]] = {
     "step": frozenset({"volume", "status", "fd_mm", "six_motions", "trial", "n", "phase", "masked", "n_volumes", "gaps",
-                       "rejected", "censored", "tr_s", "attempt", "received_ms", "journaled_ms", "window_volumes", "n_clips"}),
+                       "rejected", "censored", "tr_s", "attempt", "received_ms", "journaled_ms"}),
     "state": frozenset({"state", "attempt", "n_volumes", "tr_s", "status", "reason", "gaps", "source"}),
     "about": frozenset({"subject", "session", "n_clips", "lag_volumes", "window_volumes", "onset_volumes", "software",
                         "wait_for_start", "stale_after_volumes", "blinded"}),
