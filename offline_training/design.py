@@ -143,17 +143,34 @@ def trial_means(run: RunSamples, frame: Frame, schedule: Schedule, scale: NDArra
     return means
 
 
-def features_of(run: RunSamples, frame: Frame, scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (n_volumes, n_voxels) of every volume, as the live program has them; zeros where one was lost."""
-    samples = np.load(run.samples, mmap_mode="r")
-    rows = np.zeros(samples.shape, np.float32)
+def scaled_features(run: RunSamples, frame: Frame, scale: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+    """Features of a run, as a live run with the same bundle would give them.
 
-    def push(volume: int, features: NDArray[np.float32] | None) -> None:
-        if features is not None:
-            rows[volume] = features
+    Parameters
+    ----------
+    run : RunSamples
+    frame : Frame
+        Its settings.
+    scale : float32 array of shape (n_voxels,)
+        `feature_scale` of all sampled voxels.
+    path : Path
+        .npy to make.
+
+    Returns
+    -------
+    features : float32 array of shape (n_volumes, n_voxels)
+        Mapped from `path`; zeros for lost volumes.
+    """
+    samples = np.load(run.samples, mmap_mode="r")
+    features = np.lib.format.open_memmap(path, "w+", np.float32, samples.shape)
+
+    def push(volume: int, row: NDArray[np.float32] | None) -> None:
+        if row is not None:
+            features[volume] = row
 
     _scaled(run, frame.preprocessing, scale, samples, push)
-    return rows
+    features.flush()
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.float32] | None,

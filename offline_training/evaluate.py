@@ -163,6 +163,12 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
                       single.astype(np.float32))
 
 
+def final_rows(decoded: Sequence[DecodedRun]) -> tuple[Floats, NDArray[np.intp]]:
+    """Embeddings (n_trials, dim) with all the volumes each trial had, NaN where it had none, and how many they were."""
+    by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
+    return last_means(by_volumes).astype(np.float64), volume_counts(by_volumes)
+
+
 def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalogue) -> Evaluation:
     """Figures of decoded runs.
 
@@ -176,7 +182,7 @@ def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalog
     genres = [catalogue.clip(clip).genre for clip in clips]
     targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
     by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
-    counts, final = volume_counts(by_volumes), last_means(by_volumes).astype(np.float64)
+    final, counts = final_rows(decoded)
     score, ranks = identification_accuracy(final, targets, clips), rank_score(final, targets, clips)
     band = permutation_band(final, targets, clips, runs)
     return Evaluation(

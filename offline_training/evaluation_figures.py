@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.design import last_means, volume_counts
 from offline_training.errors import DatasetError, FitError
-from offline_training.evaluate import DecodedRun, posteriors
+from offline_training.evaluate import DecodedRun, final_rows, posteriors
 from offline_training.evaluation.controls import Known, controls
 from offline_training.evaluation.courses import repeat_figures, time_course
 from offline_training.evaluation.heard import ClipFacts, Heard, heard_in
@@ -64,10 +63,10 @@ def decoded_table(decoded: Sequence[DecodedRun], dataset: Dataset, catalogue: Ca
     """
     names = {run.run_id for run in decoded}
     heard = heard_in([run for run in dataset.test if run.run_id in names], clip_facts(dataset, catalogue, tracks))
-    by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
-    judged = Judged(last_means(by_volumes).astype(np.float64), targets_of(heard, catalogue), heard.clip_ids,
+    final, counts = final_rows(decoded)
+    judged = Judged(final, targets_of(heard, catalogue), heard.clip_ids,
                     heard.genres, heard.run_ids)
-    return Decoded(tuple(decoded), heard, judged, volume_counts(by_volumes))
+    return Decoded(tuple(decoded), heard, judged, counts)
 
 
 def clip_facts(dataset: Dataset, catalogue: Catalogue, tracks: Mapping[str, str]) -> ClipFacts:

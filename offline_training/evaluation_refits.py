@@ -27,9 +27,10 @@ from offline_training.evaluation.target_kinds import (
 )
 from offline_training.evaluation.trial_rows import TrialRows, trial_rows
 from offline_training.evaluation_figures import Decoded, clip_facts, control_cards, targets_of
-from offline_training.material import region_voxels
 from offline_training.progress import Progress, counted
 from offline_training.recorded_responses import responses_of
+from offline_training.reference import brain_voxels
+from offline_training.regions import read_region
 from offline_training.responses import Responses
 from offline_training.runs import Dataset
 from offline_training.sampling import sample_runs
@@ -89,14 +90,26 @@ def whole_session(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, tracks
         raise DatasetError(f"subject {dataset.subject!r} has no training run: nothing can be fitted again; give the "
                            "data set that the bundle was trained on")
     manifest = bundle.manifest
-    voxels = region_voxels(bundle.reference, dataset.training[0], dataset.region)
+    voxels = _voxels(bundle, dataset)
     frame = Frame(bundle.reference, bundle.affine, voxels, manifest.preprocessing, bundle.tissues)
     sampled = sample_runs((*dataset.training, *dataset.test), frame, folder, executor, progress)
-    responses = responses_of(dataset.subject, sampled, frame, [run.run_id for run in dataset.test])
+    responses = responses_of(dataset.subject, sampled, frame, [run.run_id for run in dataset.test], folder)
     known = clip_facts(dataset, catalogue, tracks)
     rows = [trial_rows(runs, responses.tr_s, manifest.lag_volumes, manifest.window_volumes, known)
             for runs in (responses.training, responses.test)]
     return Whole(responses, Space(bundle.reference, bundle.affine, voxels), rows[0], rows[1])
+
+
+def _voxels(bundle: Bundle, dataset: Dataset) -> NDArray[np.int32]:
+    """The brain's voxels, inside the data set's region where it has one."""
+    brain, first = brain_voxels(bundle.reference), dataset.training[0]
+    if dataset.region is None:
+        return brain
+    inside: NDArray[np.int32] = brain[read_region(dataset.region, first.shape, first.affine)[tuple(brain.T)]]
+    if not len(inside):
+        raise DatasetError(f"region mask {dataset.region} lies outside the head of {first.run_id}; is it this "
+                           "person's?")
+    return inside
 
 
 def target_kinds(catalogue: Catalogue, corpus: Path, clips: list[str]) -> dict[str, Any]:

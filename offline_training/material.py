@@ -70,7 +70,7 @@ def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
     if settings.slice_timing:
         preprocessing = replace(preprocessing, slice_times_s=_slice_times(dataset))
     reference = make_reference(read_volumes(first), preprocessing)
-    candidates = region_voxels(reference, first, settings.region or dataset.region)
+    candidates = _candidates(reference, first, settings.region or dataset.region)
     tissues = read_tissues(dataset.segmentations, first.shape, first.affine) if preprocessing.nuisance_tissues else None
     return Frame(reference, first.affine, candidates, preprocessing, tissues)
 
@@ -159,14 +159,8 @@ def _slice_times(dataset: Dataset) -> tuple[float, ...]:
     return stated
 
 
-def region_voxels(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
-    """The brain's voxels (n, 3), inside the region where there is one.
-
-    Raises
-    ------
-    DatasetError
-        The region lies outside the head.
-    """
+def _candidates(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
+    """The brain's voxels, inside the region where there is one."""
     brain = brain_voxels(reference)
     if region is None:
         return brain

@@ -75,7 +75,8 @@ def draw(scores: VoxelScores, space: Space, what: str = "r") -> str:
                           vmax=float(max(np.quantile(shown, 0.99), 0.1)), cmap="inferno", dim=-0.5,
                           resampling_interpolation="nearest", **view)
         else:
-            plot_anat(background, **view)
+            bright = float(np.quantile(space.anatomy, 0.995))
+            plot_anat(background, colorbar=False, vmin=0.0, vmax=bright, **view)
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
     finally:

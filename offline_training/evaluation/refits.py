@@ -17,9 +17,9 @@ from offline_training.evaluation.trial_rows import TrialRows
 from offline_training.ridge import fit_kernel_ridge
 from offline_training.scores.repeats import correlate
 from offline_training.splits import deal_folds
-from offline_training.voxels import choose_voxels, encoding_correlations
 
 Floats = NDArray[np.float64]
+_BLOCK_VOXELS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Recipe:
     n_voxels : int
         Kept of the best predicted; all where there are fewer.
     encoding_alpha : float
-        As `offline_training.voxels.encoding_correlations`.
+        Ridge penalty of the encoding model that ranks the voxels, in units of the mean squared length of a target
+        about the mean.
     alphas : tuple of float
         Grid, increasing.
     n_folds : int
@@ -68,14 +69,32 @@ def refit(training: TrialRows, targets: Floats, held: NDArray[np.float32], recip
     """
     heard = training.heard
     fold = deal_folds(heard.run_ids, heard.tracks, recipe.n_folds)
-    ranked = encoding_correlations(training.features, targets, fold, recipe.encoding_alpha)
-    voxels = choose_voxels(ranked, training.features, recipe.n_voxels)
+    voxels = _best_voxels(training.features, targets, fold, recipe)
     rows = training.features[:, voxels]
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     rows = (rows - mean) / spread
     ridge = fit_kernel_ridge(rows, targets.astype(np.float32), fold, recipe.alphas)
     return Refit(np.asarray(ridge.predict(rows), np.float64),
                  np.asarray(ridge.predict((held[:, voxels] - mean) / spread), np.float64))
+
+
+def _best_voxels(features: NDArray[np.float32], targets: Floats, fold: NDArray[np.intp],
+                 recipe: Recipe) -> NDArray[np.intp]:
+    """Voxels, increasing, that the target predicts best across folds, each fold about its own mean."""
+    music = (targets - targets.mean(axis=0)).astype(np.float32)
+    alpha = recipe.encoding_alpha * max(float(np.square(music).sum(axis=1).mean()), 1e-9)
+    r = np.full(features.shape[1], np.nan)
+    for start in range(0, len(r), _BLOCK_VOXELS):
+        seen = np.array(features[:, start:start + _BLOCK_VOXELS])
+        predicted = fit_kernel_ridge(music, seen, fold, (alpha,)).predictions
+        for k in np.unique(fold):
+            predicted[fold == k] -= predicted[fold == k].mean(axis=0)
+            seen[fold == k] -= seen[fold == k].mean(axis=0)
+        r[start:start + _BLOCK_VOXELS] = correlate(predicted, seen)
+    varies = np.flatnonzero(np.isfinite(r))
+    if not len(varies):
+        raise FitError(f"none of {len(r)} voxels varies over the training trials; look at the runs and the brain mask")
+    return np.sort(varies[np.argsort(-r[varies], kind="stable")[:recipe.n_voxels]])
 
 
 def judged_of(rows: TrialRows, predictions: Floats, targets: Floats) -> Judged:

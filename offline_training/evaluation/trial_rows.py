@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training import response_trials
-from offline_training.design import schedule_of
 from offline_training.errors import DatasetError
 from offline_training.evaluation.heard import NOTHING, ClipFacts, Heard, heard_in
-from offline_training.response_trials import Window
 from offline_training.responses import ResponseRun
+from realtime.decoding.evidence import Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +55,22 @@ def trial_rows(runs: Sequence[ResponseRun], tr_s: float, lag_volumes: int, windo
     DatasetError
         No trial has enough usable volumes.
     """
-    window, features, motion, rows, before = Window(lag_volumes, window_volumes, smallest_share), [], [], [], 0
+    features, motion, rows, before = [], [], [], 0
     for run in runs:
-        kept, means = response_trials.trial_rows(run, tr_s, window)
-        numbers = heard_in([run], known).numbers
-        rows += [before + numbers.index(int(number)) for number in kept]
-        before += len(numbers)
-        features.append(means)
-        schedule = schedule_of(run.events, tr_s, lag_volumes, window_volumes)
+        schedule = Schedule.from_onsets([event.onset_s for event in run.events], tr_s, lag_volumes, window_volumes)
         trial_of = np.array([schedule.trial_of(volume) for volume in range(len(run.responses))], np.intp)
-        motion += [_motion(run.displacement_mm[trial_of == number], window_volumes) for number in kept]
+        numbers = heard_in([run], known).numbers
+        for place, number in enumerate(numbers):
+            usable = np.flatnonzero((trial_of == number) & run.usable)
+            if len(usable) >= max(smallest_share * window_volumes, 1):
+                rows.append(before + place)
+                features.append(run.responses[usable].mean(axis=0, dtype=np.float64).astype(np.float32))
+                motion.append(_motion(run.displacement_mm[trial_of == number], window_volumes))
+        before += len(numbers)
     if not rows:
         raise DatasetError(f"none of {before} trials has {smallest_share:.0%} of its window of {window_volumes} "
                            "volumes usable; look at the motion of the runs")
-    return TrialRows(heard_in(runs, known).only(np.array(rows, np.intp)), np.concatenate(features), np.stack(motion))
+    return TrialRows(heard_in(runs, known).only(np.array(rows, np.intp)), np.stack(features), np.stack(motion))
 
 
 def _motion(displacement_mm: NDArray[np.float64], window_volumes: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ def over_time(figures: Figures) -> Part | None:
     axes.axhline(0.5, color=FAINT, linewidth=1)
     axes.set(xlabel="seconds after the clip's onset at which the volume is complete", ylabel="identification",
              ylim=(min(0.3, axes.get_ylim()[0]), 1.0))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     about = figures["about"]
     text = (f"Single trials; evidence is counted from volume {about['lag_volumes']} after the onset on. The first "
             "volumes still answer to the clip before. Where clips follow each other without a pause and neighbours "
@@ -46,7 +46,7 @@ def repeats(figures: Figures) -> Part | None:
     axes.axhline(0.5, color=FAINT, linewidth=1)
     axes.set(xlabel="hearings averaged", ylabel="identification", xticks=[one["repeats"] for one in found["curve"]],
              ylim=(min(0.4, axes.get_ylim()[0]), 1.0))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     text = (f"Averaged over all choices of k of {found['n_repeats']} hearings. Reliability of the decoded dimensions "
             f"(split halves, Spearman-Brown): median {number(found['embedding_reliability'], '.2f')}; their "
             f"correlation with the clips' own {number(found['embedding_r'], '.2f')}, which is "

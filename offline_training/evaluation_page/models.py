@@ -10,12 +10,11 @@ def targets(figures: Figures) -> Part | None:
     found = figures.get("targets")
     if not found:
         return None
-    rows = tuple((name, str(one["dim"]), spread(one["id_test"]), p_of(one["id_test"]), spread(one["id_test_single"]),
-                  spread(one["id_test_centred"]),
+    rows = tuple((name, str(one["dim"]), spread(one["id_test"], ".2f"), p_of(one["id_test"]),
+                  spread(one["id_test_single"], ".2f"), spread(one["id_test_centred"], ".2f"),
                   number(one["id_train"]["value"]), number(one["r_test"]), number(one["r_train"]))
                  for name, one in found.items())
-    head = ("target", "d", "ID test, averaged", "p", "ID test, single", "ID averaged, centred", "ID train", "r test",
-            "r train")
+    head = ("target", "d", "ID averaged", "p", "ID single", "ID averaged, centred", "ID train", "r test", "r train")
     text = ("One recipe for all: voxels chosen for each target inside the training runs, ridge with an α per dimension "
             "by cross-validation over runs. “Train” is measured on the trials fitted on, as Brain2Music's table does: "
             "it shows fitting, not decoding. r is the mean over dimensions of the correlation over clips. Clips of one "
@@ -35,7 +34,8 @@ def encoding(figures: Figures) -> Part | None:
                   number(one["ceiling_significant_median"], ".2f"),
                   number(one["normalised_significant_median"], ".2f")) for name, one in found.items())
     head = ("features", "voxels, FDR 0.05", "family-wise 0.05", "highest r", "mean r", "ceiling", "r of ceiling")
-    images = tuple((one["image"], f"Voxels that {name} predicts") for name, one in found.items() if one.get("image"))
+    images = tuple((one["image"], f"Voxels that {name} predicts" + ("" if one["n_significant"] else ": none"))
+                   for name, one in found.items() if one.get("image"))
     text = (f"Ridge from the features to every voxel, fitted on the training runs, correlated with the mean answers to "
             f"{first['n_rows']} held-out clips; p from {first['n_permutations']} block-keeping shuffles of the clips, "
             "the same for all voxels, and not from a Gaussian. “Family-wise” voxels exceed the best voxel of 95 % of "
