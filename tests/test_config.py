@@ -6,6 +6,8 @@ import pytest
 
 from realtime.config import LiveSettings, load_settings
 from realtime.errors import ConfigError
+from realtime.experiment.design import DesignSettings, generate, length_volumes
+from realtime.visit.plan import PlanSettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 GOOD = 'bundle = "b"\ncatalogue = "c"\nsession = "s"\n'
@@ -20,6 +22,15 @@ def load(tmp_path: Path, text: str, **overrides: object) -> LiveSettings:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("live*.toml")), ids=lambda path: path.name)
 def test_every_shipped_live_file_loads(path: Path) -> None:
     assert load_settings(path, LiveSettings).bridge.endpoint.startswith("tcp://")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("plan*.toml")), ids=lambda path: path.name)
+def test_every_shipped_plan_loads_and_its_designs_fit_its_scans(path: Path) -> None:
+    plan = load_settings(path, PlanSettings)
+    for run in plan.runs:
+        if run.design is not None:
+            design = load_settings(CONFIGS.parent / run.design, DesignSettings)
+            assert length_volumes(generate(design, plan.acquisition, run.seed)) <= run.n_volumes
 
 
 def test_the_file_says_what_the_settings_become(tmp_path: Path) -> None:
