@@ -113,8 +113,7 @@ async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Fig
         finally:
             sound = await player.close()
         figures = _finish(fold, record, prepared, sound, before.since())
-        told = ("status", "gaps") if fold.blinded else ("status", "gaps", "verdict")
-        telling.state("ended", **{key: figures[key] for key in told})
+        telling.state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
         return figures
 
 

@@ -28,6 +28,8 @@ from realtime.visit.plan import PlanSettings
 
 logger = logging.getLogger(__name__)
 
+_HIDDEN = "the run does not fit what was prepared for it; the program's log says why"
+
 
 @dataclass
 class Visit:
@@ -147,7 +149,7 @@ async def _run(visit: Visit, bus: MessageBus) -> None:
     try:
         figures = await run_live(settings, bus)
     except RealtimeError as exc:  # a run that does not fit: the visit goes on with another attempt at it
-        bus.publish("alarm", {"text": str(exc)})
+        bus.publish("alarm", {"text": _HIDDEN if visit.means.blinded else str(exc)})
         logger.error("%s", exc)
         figures = {"status": "aborted", "reason": str(exc), "gaps": 0}
     visit.figures[task.folder] = figures

@@ -35,9 +35,9 @@ from realtime.experiment.run_design import RunDesign, seal_arm
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score
+from realtime.session.blinding import blinded
 from realtime.session.core import LiveCore
 from realtime.session.events import events_of
-from realtime.session.telling import told_of
 from tests import builders
 
 IMAGERY_GAIN = 0.35
@@ -228,7 +228,7 @@ def blinding(n_volumes: int) -> dict[str, Any]:
             begun_s = time.perf_counter()
             steps = [cores[arm].decide(percept) for percept in cores[arm].perceive(volume).percepts]
             delays[arm].append(time.perf_counter() - begun_s)
-            told[arm] += [told_of(step.document, blinded=True) for step in steps]
+            told[arm] += [blinded("step", step.document) for step in steps]
     schemas = {arm: {tuple((key, type(value).__name__) for key, value in each.items()) for each in told[arm]}
                for arm in arms}
     pairs = {f"{one} against {other}": float(stats.ks_2samp(delays[one], delays[other]).pvalue)
