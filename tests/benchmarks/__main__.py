@@ -47,6 +47,17 @@ def ridge(json_file: JsonOption = None,
 
 
 @app.command()
+def evaluation(json_file: JsonOption = None,
+               quick: Annotated[bool, typer.Option("--quick", help="2000 voxels instead of 60,000.")] = False) -> None:
+    """The permutation test of a test set, and an encoding model of a whole cortex: seconds and memory."""
+    from tests.benchmarks.evaluation import measure, show
+
+    report = measure(2000 if quick else 60_000)
+    show(report)
+    write_figures(json_file, report)
+
+
+@app.command()
 def bridge(json_file: JsonOption = None) -> None:
     """A volume's files to its voxels, for every kind of image, against one dcm2niix call per volume."""
     from tests.benchmarks.bridge import available, measure, show
