@@ -39,6 +39,7 @@ COMMANDS = {
     "corpus": Command("offline_training.__main__", "build the music that can be played"),
     "embedder": Command("offline_training.__main__", "train an embedder of sound and words, or measure one"),
     "generator": Command("offline_training.__main__", "train what generates music live"),
+    "worker": Command("realtime.workers.__main__", "make music with a large model, for live sessions", is_group=True),
     "report": Command("offline_training.__main__", "a session as an HTML page"),
     "overlay": Command("offline_training.__main__", "how a session lies on the training reference, as a picture"),
     "session": Command("realtime.visit.session_command", "walk a person's visit through its plan", is_group=True),

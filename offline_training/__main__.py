@@ -354,22 +354,54 @@ def examples(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
 @generator_app.command("train")
 def train_generator(folder: Annotated[Path, typer.Argument(help="Folder for the generator.")],
                     embedder: Annotated[str, typer.Option(help="Whose space conditions it: name, folder or .npz.")],
-                    pieces: Annotated[int, typer.Option(help="Procedural pieces to learn from.", min=10)] = 2000,
-                    steps: Annotated[int, typer.Option(help="Of training the token model.", min=1)] = 1000,
+                    scorer: Annotated[str, typer.Option(help="Another embedder, which judges.")] = "scorer-64",
+                    pieces: Annotated[int, typer.Option(help="Procedural pieces to learn from.", min=10)] = 4000,
+                    steps: Annotated[int, typer.Option(help="Of training the token model.", min=1)] = 300,
+                    targets: Annotated[int, typer.Option(help="Unseen pieces of each kind to judge by.", min=0)] = 100,
                     json_file: JsonOption = None) -> None:
-    """Train the director's read-outs and the token model in the space of an embedder; minutes on two cores."""
-    from offline_training.embedders import open_embedder  # noqa: PLC0415
-    from offline_training.generator.fit_tokens import TokenTraining  # noqa: PLC0415
-    from offline_training.generator.train import GeneratorTraining  # noqa: PLC0415
-    from offline_training.generator.train import train_generator as fit  # noqa: PLC0415
+    """Make the director's library of themes and train the token model in the space of an embedder; minutes."""
+    from offline_training.embedders import open_embedder, open_scorer  # noqa: PLC0415
 
-    with one_sentence_of_ours(), progress_bars(Console()) as progress:
-        training = GeneratorTraining(pieces, max(10, pieces // 10), tokens=TokenTraining(steps))
-        report = fit(folder, open_embedder(embedder), training, progress)
-    lead = report["read_outs_on_unseen_pieces"]["lead"]
-    Console().print(f"generator in {folder}: {report['nats_per_token']:.2f} nats per token, lead voice read right in "
-                    f"{100 * lead:.0f} % of unseen pieces", soft_wrap=True, highlight=False)
+    with one_sentence_of_ours():
+        try:
+            from offline_training.generator.fit_tokens import TokenTraining  # noqa: PLC0415 - torch, only here
+            from offline_training.generator.train import GeneratorTraining  # noqa: PLC0415
+            from offline_training.generator.train import train_generator as fit  # noqa: PLC0415
+        except ImportError as exc:
+            raise TrainingError("a generator is trained with torch, which is not installed; install it with: pip "
+                                "install 'innerear[embedder]'") from exc
+        training = GeneratorTraining(pieces, targets, tokens=TokenTraining(steps))
+        command = f"innerear generator train {folder} --embedder {embedder}"
+        with progress_bars(Console()) as progress:
+            report = fit(folder, open_embedder(embedder), open_scorer(scorer), training, command, progress)
+    Console().print(f"generator in {folder}: {report['nats_per_token']:.2f} nats per token; what it can do is in "
+                    f"{folder / 'report.json'}", soft_wrap=True, highlight=False)
     write_figures(json_file, report)
+
+
+@generator_app.command()
+def adapt(model: Annotated[Path, typer.Argument(help="Folder with a MusicGen model, as transformers saves it.")],
+          out: Annotated[Path, typer.Argument(help="The adapter, an .npz.")],
+          embedder: Annotated[str, typer.Option(help="Whose space will condition: name or folder.")] = "synth-128",
+          pieces: Annotated[int, typer.Option(help="Procedural pieces to learn from.", min=50)] = 1000,
+          json_file: JsonOption = None) -> None:
+    """Fit what turns an embedding into what MusicGen's text encoder would have said of the music's caption."""
+    from offline_training.embedders import open_embedder  # noqa: PLC0415
+    from offline_training.workers import worker_processes  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        try:
+            from offline_training.generator.adapt import fit_adapter  # noqa: PLC0415 - torch, only here
+        except ImportError as exc:
+            raise TrainingError("an adapter is fitted with torch and transformers, which are not installed; install "
+                                "them with: pip install 'innerear[embedder]'") from exc
+        with progress_bars(Console()) as progress, worker_processes() as executor:
+            adapter = fit_adapter(model, open_embedder(embedder), pieces, executor, progress)
+            adapter.save(out)
+    Console().print(f"adapter in {out}: it tells {adapter.about['explained']:.2f} of what captions of unseen pieces "
+                    f"tell (with captions permuted {adapter.about['explained_permuted']:.2f})", soft_wrap=True,
+                    highlight=False)
+    write_figures(json_file, adapter.about)
 
 
 if __name__ == "__main__":

@@ -43,3 +43,20 @@ def open_embedder(name: str | Path) -> Embedder:
     known = ", ".join(sorted(folder.name.removeprefix("embedder-") for folder in SHIPPED.glob("embedder-*")))
     raise DatasetError(f"no embedder {str(name)!r}: wanted one of {known}, a folder with {SPEC_FILE} or a CLAP model, "
                        "or an embedder.npz; correct the name")
+
+
+def open_scorer(name: str | Path) -> OnnxEmbedder:
+    """Open an embedder that can judge music: one with read-outs of genre, instrument and mood.
+
+    Raises
+    ------
+    DatasetError
+        It has none.
+    EmbedderError
+        It is damaged.
+    """
+    embedder = open_embedder(name)
+    if not isinstance(embedder, OnnxEmbedder) or embedder.probes is None:
+        raise DatasetError(f"the embedder {str(name)!r} has no read-outs of genre, instrument and mood to judge with; "
+                           "use one that innerear embedder train made, such as scorer-64")
+    return embedder

@@ -94,14 +94,14 @@ def parts(n_trials: int = 4) -> Parts:
     return Parts(made, OnnxDecoder(made), catalogue(), events(n_trials), "events.tsv")
 
 
-def write_corpus(folder: Path, n_clips: int = N_CLIPS, seconds: float = 2.0) -> Path:
-    """A catalogue on disk in `SPACE` with audible clips."""
+def write_corpus(folder: Path, n_clips: int = N_CLIPS, seconds: float = 2.0, space: EmbeddingSpace = SPACE) -> Path:
+    """A catalogue on disk with audible clips."""
     import hashlib
 
     import soundfile
 
     rng = np.random.default_rng(9)
-    rows = rng.standard_normal((n_clips, DIM)).astype(np.float32)
+    rows = rng.standard_normal((n_clips, space.dim)).astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for number in range(n_clips):
@@ -113,7 +113,7 @@ def write_corpus(folder: Path, n_clips: int = N_CLIPS, seconds: float = 2.0) -> 
                         "duration_s": seconds, "bpm": 120.0, "first_beat_s": 0.0, "gain_db": 0.0,
                         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
     np.save(folder / "embeddings.npy", rows)
-    document = {"format_version": 1, "space": vars(SPACE), "centre": rows.mean(axis=0).tolist(), "clips": entries}
+    document = {"format_version": 1, "space": vars(space), "centre": rows.mean(axis=0).tolist(), "clips": entries}
     (folder / "corpus.json").write_text(json.dumps(document))
     return folder
 

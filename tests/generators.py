@@ -1,4 +1,4 @@
-"""Small, real generators for tests: read-outs with random weights in the space of `builders`, tones as clips."""
+"""Small, real generators for tests: themes strewn over the space of `builders`, tones as clips."""
 
 import atexit
 import os
@@ -10,30 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.generators.readouts import NUMBERS, STYLE_OF, VOICE_OF, Readouts
+from realtime.generators.themes import Themes, theme_of
 from realtime.generators.token_model import ModelSpec, TokenModel
-from realtime.messages import Condition
-from realtime.music.synth_styles import GENRES, SCALES, STYLES
-from realtime.music.synth_voices import VOICES
+from realtime.messages import Condition, EmbeddingSpace
+from realtime.music.synth_score import compose
+from realtime.music.synth_styles import GENRES
 from tests.builders import DIM, SPACE
 
 RATE_HZ = 48000
 
 
-def readouts(seed: int = 0) -> Readouts:
-    rng = np.random.default_rng(seed)
-    classes = {name: GENRES for name in STYLE_OF} | {name: tuple(sorted(VOICES)) for name in VOICE_OF}
-    classes |= {name: (name,) for name in NUMBERS} | {
-        "scale": tuple(sorted(SCALES)),
-        "bass pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.bass.patterns})),
-        "chord pattern": tuple(sorted({pattern for style in STYLES.values() for pattern in style.chords.patterns})),
-        "drum pattern": tuple(f"{genre} {number}" for genre in GENRES for number in range(2))}
-    weights = {name: rng.standard_normal((2 * DIM, len(known))).astype(np.float32) for name, known in classes.items()}
-    biases = {name: np.full(len(known), {"log2_bpm": 6.8, "lead_notes": 5.0}.get(name, 0.1), np.float32)
-              for name, known in classes.items()}
-    features = np.hstack([np.eye(DIM), -np.eye(DIM)]).astype(np.float32)
-    return Readouts(SPACE, classes, np.zeros(DIM, np.float32), np.ones(DIM, np.float32), features,
-                    np.zeros(2 * DIM, np.float32), weights, biases)
+@cache
+def themes() -> Themes:
+    """A library of thirty pieces, strewn at random over the space of `builders`."""
+    rng = np.random.default_rng(0)
+    made = [theme_of(compose(GENRES[number % 10], number, 4.0, 0.5).band) for number in range(30)]
+    return Themes(SPACE, made, rng.standard_normal((30, DIM)).astype(np.float32))
 
 
 def condition(number: int, seed: int | None = None, clip_id: str = "") -> Condition:
@@ -78,8 +70,8 @@ def fake_endpoint() -> str:
     return _endpoints.pop()
 
 
-def write_untrained(folder: Path) -> Path:
-    """A generator's folder in the space of `builders`, with random weights."""
+def write_untrained(folder: Path, space: EmbeddingSpace = SPACE) -> Path:
+    """A generator's folder in a space of as many dimensions as that of `builders`, with random weights."""
     torch = pytest.importorskip("torch", reason="making a network needs the extra 'embedder'")
 
     from offline_training.generator.export import write_generator
@@ -87,5 +79,5 @@ def write_untrained(folder: Path) -> Path:
 
     torch.manual_seed(0)
     network = Network(DIM, NetworkSize(1, 2, 8, 64), torch.zeros(DIM), torch.ones(DIM))
-    write_generator(folder, readouts(), network, {"made_by": "a test"})
+    write_generator(folder, Themes(space, themes().themes, themes().embeddings), network, {"made_by": "a test"})
     return folder

@@ -19,7 +19,7 @@ from realtime.music.catalogue import read_catalogue
 from realtime.playback.clips import ClipLibrary
 from realtime.ports import Generator
 from tests.builders import SPACE, write_corpus
-from tests.generators import RATE_HZ, condition, fake_endpoint, readouts, untrained_model
+from tests.generators import RATE_HZ, condition, fake_endpoint, themes, untrained_model
 
 Make = Callable[[Path], Generator]
 LINKS: list[WorkerLink] = []
@@ -33,7 +33,7 @@ def _no_link_stays_open() -> Iterator[None]:
 
 
 def director(folder: Path) -> ScoreGenerator:
-    return ScoreGenerator(Director(readouts(), seed=3), RATE_HZ)
+    return ScoreGenerator(Director(themes(), seed=3), RATE_HZ)
 
 
 def bank(folder: Path) -> Bank:
@@ -42,7 +42,7 @@ def bank(folder: Path) -> Bank:
 
 
 def token_model(folder: Path) -> ScoreGenerator:
-    return ScoreGenerator(TokenComposer(untrained_model(), readouts(), seed=3), RATE_HZ)
+    return ScoreGenerator(TokenComposer(untrained_model(), themes(), seed=3), RATE_HZ)
 
 
 def worker(folder: Path) -> WorkerGenerator:

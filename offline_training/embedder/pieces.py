@@ -5,7 +5,7 @@ parts come from two genres, any instrument may play the melody, and a fifth of t
 and a foreign instrument is left out of training: they tell whether the two were learnt apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +20,7 @@ from offline_training.embedder.truth import (
     VOICES_OF_INSTRUMENT,
     Truth,
     Truths,
+    draw_claims,
     tabulate,
 )
 from offline_training.progress import Progress, counted
@@ -93,6 +94,32 @@ def make_pieces(kind: Kind, settings: EmbedderSettings, executor: Executor,
     parts = list(counted(executor.map(_make, tasks), f"composing {kind}", len(tasks), progress))
     return Pieces(np.concatenate([part.levels for part in parts]), np.concatenate([part.statistics for part in parts]),
                   tabulate([truth for part in parts for truth in part.truths]))
+
+
+@dataclass(frozen=True, eq=False)
+class Captioned:
+    """A piece as it sounds, and one way to say what it is: mono float32 of shape (n_frames,)."""
+
+    sound: NDArray[np.float32]
+    rate_hz: int
+    caption: str
+
+
+def captioned(n: int, executor: Executor, progress: Progress | None = None, seed: int = 0) -> Iterator[Captioned]:
+    """As many pieces as in training, with captions."""
+    jobs = [(seed, number) for number in range(n)]
+    yield from counted(executor.map(_caption, jobs), "composing pieces with captions", n, progress)
+
+
+def _caption(job: tuple[int, int]) -> Captioned:
+    seed, number = job
+    rng = np.random.default_rng([seed, len(_KINDS), number])
+    plan = draw_plan("training", number, PieceSettings(), rng)
+    score = compose(plan.genre, int(rng.integers(2**31)), 10.0, plan.borrow, plan.arrangement)
+    clip = perform(score, _RATES_HZ[1])
+    truths = tabulate([_truth(plan, score.labels, score.bpm)])
+    claims = draw_claims(truths, np.zeros(1, np.int64), rng)
+    return Captioned(mono(clip.audio)[: 10 * clip.rate_hz], clip.rate_hz, claims.text(0, rng))
 
 
 def together(some: Pieces, others: Pieces) -> Pieces:

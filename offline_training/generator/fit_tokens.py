@@ -35,7 +35,7 @@ class TokenTraining:
         Of weights and texts.
     """
 
-    n_steps: int = 1200
+    n_steps: int = 300
     rate: float = 3e-3
     seed: int = 0
 

@@ -11,14 +11,16 @@ from threadpoolctl import threadpool_limits
 
 from offline_training.errors import FitError
 from offline_training.progress import Progress, counted
-from realtime.messages import EmbeddingSpace
+from realtime.generators.themes import Themes, theme_of
+from realtime.messages import Condition, EmbeddingSpace
 from realtime.music.synth import mono, perform
 from realtime.music.synth_parts import AS_THE_STYLE_HAS_IT, Arrangement
 from realtime.music.synth_score import Score, compose
 from realtime.music.synth_styles import GENRES, STYLES
 from realtime.playback.settings import RATE_HZ
-from realtime.ports import Embedder
+from realtime.ports import Embedder, Generator
 
+CORPUS_BORROW = 0.3
 BORROW = 0.6
 SWAP = 0.3
 HEARD_S = 10.0
@@ -30,15 +32,12 @@ class Piece:
 
     Attributes
     ----------
-    genre : str
-        Of the piece, whatever single parts are borrowed.
     score : Score
         The notes.
     embedding : float32 array of shape (dim,)
         In the space of the set it belongs to.
     """
 
-    genre: str
     score: Score
     embedding: NDArray[np.float32]
 
@@ -55,9 +54,14 @@ class PieceSet:
         """Of all pieces, shape (n, dim)."""
         return np.array([piece.embedding for piece in self.pieces])
 
+    @property
+    def themes(self) -> Themes:
+        """Of all pieces, as a library."""
+        return Themes(self.space, [theme_of(piece.score.band) for piece in self.pieces], self.embeddings)
 
-def scores(n: int, seed: int) -> Iterator[tuple[str, Score]]:
-    """Genre and score of n pieces, genres in turn.
+
+def scores(n: int, seed: int) -> Iterator[Score]:
+    """Pieces to learn from, genres in turn.
 
     Six in ten borrow a part from another genre, three in ten have the lead or the chords played by a voice of
     another genre: what is learnt must be the parts, not ten labels.
@@ -71,13 +75,32 @@ def scores(n: int, seed: int) -> Iterator[tuple[str, Score]]:
             lead, chords = rng.choice(other.lead.voices), rng.choice(other.chords.voices)
             swapped = Arrangement(lead=str(lead)) if rng.random() < 0.5 else Arrangement(chords=str(chords))
         arrangement = swapped if swapped != Arrangement() else AS_THE_STYLE_HAS_IT
-        piece_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        yield genre, compose(genre, piece_seed, HEARD_S, BORROW, arrangement)
+        yield compose(genre, _piece_seed(seed, number), HEARD_S, BORROW, arrangement)
+
+
+def corpus_scores(n: int, seed: int) -> Iterator[Score]:
+    """Pieces as `innerear corpus compose` makes them, genres in turn."""
+    for number in range(n):
+        yield compose(GENRES[number % len(GENRES)], _piece_seed(seed, number), HEARD_S, CORPUS_BORROW)
+
+
+def _piece_seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def heard(score: Score) -> NDArray[np.float32]:
     """The first `HEARD_S` of a score, mono, shape (n_frames,), at the player's rate."""
     return mono(perform(score, RATE_HZ).audio)[: round(HEARD_S * RATE_HZ)]
+
+
+def played(generator: Generator, condition: Condition) -> NDArray[np.float32]:
+    """The first `HEARD_S` that a fresh generator makes under a condition, mono, shape (n_frames,)."""
+    generator.condition(condition)
+    chunks, frames, wanted = [], 0, round(HEARD_S * generator.rate_hz)
+    while frames < wanted:
+        chunks.append(mono(generator.chunk().frames))
+        frames += len(chunks[-1])
+    return np.concatenate(chunks)[:wanted]
 
 
 def make_pieces(embedder: Embedder, n: int, seed: int, progress: Progress | None = None) -> PieceSet:
@@ -91,8 +114,8 @@ def make_pieces(embedder: Embedder, n: int, seed: int, progress: Progress | None
     if n < len(GENRES):
         raise FitError(f"{n} pieces are too few to learn from; wanted at least {len(GENRES)}, a few thousand for use")
 
-    def make(job: tuple[str, Score]) -> Piece:
-        return Piece(*job, embedder.embed(heard(job[1]), RATE_HZ))
+    def make(score: Score) -> Piece:
+        return Piece(score, embedder.embed(heard(score), RATE_HZ))
 
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # else BLAS threads fight with ours
         made = tuple(counted(pool.map(make, scores(n, seed)), "composing and embedding", n, progress))

@@ -5,12 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from offline_training.errors import FitError
-from offline_training.generator.attributes import fit_readouts, judge_readouts
 from offline_training.generator.export import write_generator
+from offline_training.generator.fidelity import Make, measure
 from offline_training.generator.fit_tokens import TokenTraining, train_tokens
+from offline_training.generator.page import page
 from offline_training.generator.pieces import make_pieces
 from offline_training.progress import Progress
-from realtime.atomic import write_json
+from realtime.atomic import write_bytes, write_json
+from realtime.generators.director import Director
+from realtime.generators.score_generator import ScoreGenerator
+from realtime.generators.themes import Themes
+from realtime.generators.token_composer import TokenComposer
+from realtime.generators.token_model import read_token_model
+from realtime.music.onnx_embedder import OnnxEmbedder
+from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder
 
 
@@ -20,23 +28,40 @@ class GeneratorTraining:
 
     Attributes
     ----------
-    n_pieces, n_test_pieces : int
-        Procedural pieces to fit to, and others to judge by.
+    n_pieces : int
+        Procedural pieces: the themes of the library, and what the token model learns to write.
+    n_targets : int
+        Unseen pieces of each kind to judge by; 0 to judge nothing.
     seed : int
         Of all pieces.
     tokens : TokenTraining
         Of the token model.
     """
 
-    n_pieces: int = 2000
-    n_test_pieces: int = 200
+    n_pieces: int = 4000
+    n_targets: int = 100
     seed: int = 100
     tokens: TokenTraining = field(default_factory=TokenTraining)
 
 
-def train_generator(folder: Path, embedder: Embedder, training: GeneratorTraining,
-                    progress: Progress | None = None) -> dict[str, Any]:
-    """Train read-outs and token model in the embedder's space; returns the report that lies beside them.
+def train_generator(folder: Path, embedder: Embedder, scorer: OnnxEmbedder, training: GeneratorTraining,
+                    command: str, progress: Progress | None = None) -> dict[str, Any]:
+    """Make the library of themes, train the token model, and judge both; returns the report that lies beside them.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    embedder : Embedder
+        Of the space that will condition.
+    scorer : OnnxEmbedder
+        Another one, which judges.
+    training : GeneratorTraining
+        The rest.
+    command : str
+        That asked for it, for people.
+    progress : Progress, optional
+        Told of everything that is done.
 
     Raises
     ------
@@ -44,14 +69,22 @@ def train_generator(folder: Path, embedder: Embedder, training: GeneratorTrainin
         Settings nothing can be learnt with, or a folder that cannot be written.
     """
     pieces = make_pieces(embedder, training.n_pieces, training.seed, progress)
-    unseen = make_pieces(embedder, training.n_test_pieces, training.seed + 1, progress)
-    readouts = fit_readouts(pieces)
     network, loss = train_tokens(pieces, training.tokens, progress)
-    report = {"space": asdict(embedder.space), "training": asdict(training), "nats_per_token": loss,
-              "read_outs_on_unseen_pieces": judge_readouts(readouts, unseen)}
+    report = {"command": command, "space": asdict(embedder.space), "scorer": asdict(scorer.space),
+              "training": asdict(training), "nats_per_token": round(loss, 4)}
     try:
-        write_generator(folder, readouts, network, {"training": asdict(training)})
+        write_generator(folder, pieces.themes, network, {"command": command})
+        if training.n_targets:
+            report["figures"] = measure(makers(folder), embedder, scorer, training.n_targets, training.seed + 1)
+            write_bytes(folder / "README.md", page(folder.name, report).encode())
         write_json(folder / "report.json", report)
     except OSError as exc:
         raise FitError(f"the generator cannot be written to {folder} ({exc.strerror}); choose another folder") from exc
     return report
+
+
+def makers(folder: Path) -> dict[str, Make]:
+    """The generators that a trained folder holds, by name."""
+    themes = Themes.load(folder / "themes.npz")
+    return {"director": lambda seed: ScoreGenerator(Director(themes, seed), RATE_HZ),
+            "model": lambda seed: ScoreGenerator(TokenComposer(read_token_model(folder), themes, seed), RATE_HZ)}

@@ -1,59 +1,40 @@
-"""The director: reads the traits of a piece out of an embedding, and has the band play it."""
+"""The director: finds the theme whose music lies nearest to an embedding, and has the band play it without end."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
 
+from realtime.generators.choice import Anchors, ThemeChoice
 from realtime.generators.performer import Moment
-from realtime.generators.readouts import Readouts, Traits
 from realtime.generators.state import Memory, pack_random, unpack_random
+from realtime.generators.themes import Theme, Themes, band_of, read_theme
 from realtime.messages import Condition, EmbeddingSpace
-from realtime.music.synth_parts import (
-    STEPS_PER_BAR,
-    Arrangement,
-    Band,
-    Bar,
-    Hit,
-    Line,
-    Note,
-    Plan,
-    Tune,
-    draw_pad,
-    draw_tune,
-    pick,
-    write_bar,
-)
-from realtime.music.synth_styles import STYLES
+from realtime.music.synth_parts import STEPS_PER_BAR, Band, Bar, Hit, Note, Tune, write_bar
 
-Anchors = Mapping[str, Traits]
-"""Traits of the clips that music may begin from, by clip id."""
+_PHRASE_BARS = 4  # then the melody comes home: left alone it sinks or climbs to the end of its reach, and stays there
 
 
 class Director:
-    """A composer that plays what linear read-outs of the embedding say; implements `Composer`.
+    """A composer that plays a library's themes; implements `Composer`.
 
-    New traits are taken up at the next sixteenth: the bar goes on where it is, its rest written anew.
-    A key is kept for ever; chords, motif and pad are drawn again only where their style changes.
+    A new theme is taken up at the next sixteenth: the bar goes on where it is, its rest written anew. How a theme
+    is performed, note by note, is drawn from the seed and the theme: it is the same whatever was played before.
 
     Parameters
     ----------
-    readouts : Readouts
-        From embeddings to traits.
+    themes : Themes
+        The library.
     seed : int
-        Of everything that the traits leave open.
-    anchors : mapping of str to Traits
-        Where a condition names one of these clips, its traits are played instead of what is read;
-        empty to always read.
+        Of everything that a theme leaves open.
+    anchors : mapping of str to Theme
+        Where a condition names one of these clips, its theme is played instead of the nearest.
     """
 
-    def __init__(self, readouts: Readouts, seed: int, anchors: Anchors | None = None) -> None:
-        self._readouts = readouts
+    def __init__(self, themes: Themes, seed: int, anchors: Anchors | None = None) -> None:
+        self._choice = ThemeChoice(themes, anchors)
         self._seed = seed
-        self._anchors = anchors or {}
         self._rng = np.random.default_rng([seed, 1])
-        self._key = int(self._rng.integers(12))
-        self._traits: Traits | None = None
+        self._theme: Theme | None = None
         self._band: Band | None = None
         self._written = Bar((), (), Tune("", (), 0, 0, (), (), 0))
         self._bar, self._step = 0, 0
@@ -67,7 +48,7 @@ class Director:
     @property
     def space(self) -> EmbeddingSpace:
         """Of its conditions."""
-        return self._readouts.space
+        return self._choice.space
 
     @property
     def step(self) -> int:
@@ -75,18 +56,17 @@ class Director:
         return self._step
 
     @property
-    def traits(self) -> Traits | None:
+    def theme(self) -> Theme | None:
         """What it plays; None before the first condition."""
-        return self._traits
+        return self._theme
 
     def condition(self, condition: Condition) -> None:
-        """Play the traits of this embedding from the next moment on."""
-        anchor = self._anchors.get(condition.clip_id)
-        traits = anchor or self._readouts.read(condition.embedding, self._traits)
-        if traits == self._traits:
+        """Play the theme for this embedding from the next moment on, beginning with its first chord."""
+        theme = self._choice.theme(condition)
+        if theme == self._theme:
             return
-        self._band = self._form(traits)
-        self._traits = traits
+        self._theme, self._band, self._bar = theme, band_of(theme), 0
+        self._rng = np.random.default_rng([self._seed, theme.number])
         self._written = write_bar(self._rng, self._band, self._bar)
         self._changed = True
 
@@ -108,58 +88,32 @@ class Director:
         self._step = (self._step + 1) % STEPS_PER_BAR
         if self._step == 0:
             self._bar += 1
-            self._band = replace(self._band, tune=self._written.tune)
+            self._band = self._next_bars_band(self._band)
         return moment
 
     def memory(self) -> Memory:
         """All that it will write depends on."""
-        band = self._band
-        return {"random": pack_random(self._rng), "key": self._key, "bar": self._bar, "step": self._step,
-                "changed": self._changed, "traits": self._traits and asdict(self._traits),
-                "band": band and {"progression": band.plan.progression, "tune": vars(band.tune), "pad": band.pad},
-                "notes": [asdict(note) for note in self._written.notes],
+        return {"random": pack_random(self._rng), "bar": self._bar, "step": self._step, "changed": self._changed,
+                "theme": self._theme and asdict(self._theme), "place": self._choice.place,
+                "tune": self._band and vars(self._band.tune), "notes": [asdict(note) for note in self._written.notes],
                 "hits": [asdict(hit) for hit in self._written.hits], "sung": vars(self._written.tune)}
 
     def remember(self, memory: Memory) -> None:
         """Go on from what `memory` gave."""
         self._rng = unpack_random(memory["random"])
-        self._key, self._bar, self._step = memory["key"], memory["bar"], memory["step"]
-        self._changed = memory["changed"]
-        self._traits = memory["traits"] and Traits(**memory["traits"])
-        self._band = None
-        if self._traits is not None:
-            kept = memory["band"]
-            self._band = self._assemble(self._traits, tuple(kept["progression"]), _tune(kept["tune"]), kept["pad"])
+        self._bar, self._step, self._changed = memory["bar"], memory["step"], memory["changed"]
+        self._theme, self._band, self._choice.place = None, None, memory["place"]
+        if memory["theme"]:
+            self._theme = read_theme(memory["theme"])
+            self._band = replace(band_of(self._theme), tune=_tune(memory["tune"]))
         self._written = Bar(tuple(Note(**note) for note in memory["notes"]),
                             tuple(Hit(**hit) for hit in memory["hits"]), _tune(memory["sung"]))
 
-    def _form(self, traits: Traits) -> Band:
-        """A band for these traits that keeps what it can of the one that plays."""
-        old, was = self._band, self._traits
-
-        def same(*names: str) -> bool:
-            return was is not None and all(was.styles[name] == traits.styles[name] for name in names)
-
-        style = {part: STYLES[genre] for part, genre in traits.styles.items()}
-        progression = old.plan.progression if old and same("harmony") else pick(
-            self._rng, style["harmony"].progressions)
-        plan = self._plan(traits, progression)
-        pad = old.pad if old and same("chords") else draw_pad(self._rng, plan)
-        goes_on = old is not None and was is not None and same("lead") and (was.scale, was.lead_notes) == (
-            traits.scale, traits.lead_notes)
-        tune = old.tune if old and goes_on else draw_tune(self._rng, plan, traits.lead_notes)
-        return self._assemble(traits, progression, tune, pad)
-
-    def _plan(self, traits: Traits, progression: tuple[int, ...]) -> Plan:
-        style = {part: STYLES[genre] for part, genre in traits.styles.items()}
-        return Plan(style, traits.bpm, self._key, traits.scale, progression, Arrangement(scale=traits.scale))
-
-    def _assemble(self, traits: Traits, progression: tuple[int, ...], tune: Tune, pad: str) -> Band:
-        plan, voices = self._plan(traits, progression), traits.voices
-        patterns = plan.style["drums"].drums.patterns
-        return Band(plan, Line(voices["bass"], traits.bass_pattern),
-                    Line(voices["chords"], traits.chord_pattern, -0.4 if self._key % 2 else 0.4),
-                    replace(tune, voice=voices["lead"]), pad, patterns[traits.drum_pattern] if patterns else ())
+    def _next_bars_band(self, band: Band) -> Band:
+        """The band with the tune as it goes on, or, at the end of a phrase, as it began."""
+        assert self._theme is not None
+        tune = self._written.tune if self._bar % _PHRASE_BARS else band_of(self._theme).tune
+        return replace(band, tune=tune)
 
 
 def _tune(kept: Memory) -> Tune:

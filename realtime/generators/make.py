@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from realtime.errors import GeneratorError, SpaceMismatchError
-from realtime.generators.anchors import read_anchors
+from realtime.generators.anchors import CorpusAnchors
 from realtime.generators.bank import Bank
+from realtime.generators.choice import Anchors
 from realtime.generators.director import Director
-from realtime.generators.readouts import Readouts
 from realtime.generators.score_generator import ScoreGenerator
 from realtime.generators.settings import GeneratorSettings
+from realtime.generators.themes import Themes
 from realtime.generators.token_composer import TokenComposer
 from realtime.generators.token_model import read_spec, read_token_model
 from realtime.generators.worker_generator import WorkerGenerator
@@ -52,11 +53,13 @@ def make_generator(settings: GeneratorSettings, corpus: Path) -> Made:
     generator: Generator
     if settings.kind == "director":
         about["files"] = read_spec(folder).get("sha256", {})
-        generator = ScoreGenerator(_director(settings, folder, corpus), RATE_HZ)
+        themes = Themes.load(folder / "themes.npz")
+        generator = ScoreGenerator(Director(themes, settings.seed, _anchors(settings, themes, corpus)), RATE_HZ)
     elif settings.kind == "model":
         about["files"] = read_spec(folder).get("sha256", {})
+        themes = Themes.load(folder / "themes.npz")
         generator = ScoreGenerator(TokenComposer(
-            read_token_model(folder), Readouts.load(folder / "readouts.npz"), settings.seed), RATE_HZ)
+            read_token_model(folder), themes, settings.seed, _anchors(settings, themes, corpus)), RATE_HZ)
     elif settings.kind == "bank":
         generator = make_bank(folder)
     elif settings.kind == "worker":
@@ -89,11 +92,9 @@ def check_same_space(space: EmbeddingSpace, corpus: Path) -> None:
             "generator in the corpus's space with: innerear generator train, or index the corpus in the generator's")
 
 
-def _director(settings: GeneratorSettings, folder: Path, corpus: Path) -> Director:
-    readouts = Readouts.load(folder / "readouts.npz")
-    anchors = {}
-    if settings.anchored:
-        catalogue = read_catalogue(corpus, check_audio=False)
-        check_same_space(readouts.space, corpus)
-        anchors = dict(read_anchors(corpus, catalogue, readouts))
-    return Director(readouts, settings.seed, anchors)
+def _anchors(settings: GeneratorSettings, themes: Themes, corpus: Path) -> Anchors:
+    """Themes of the corpus's own clips, where the settings ask to begin from them."""
+    if not settings.anchored:
+        return {}
+    check_same_space(themes.space, corpus)
+    return CorpusAnchors(corpus, read_catalogue(corpus, check_audio=False), themes)

@@ -16,9 +16,9 @@ class GeneratorSettings:
     Attributes
     ----------
     kind : str
-        "retrieval" plays the corpus's clips; "director" reads a piece's parameters out of the decoded
-        embedding and has the synthesiser play them; "model" lets the token model write; "bank" plays
-        clips that were rendered ahead; "worker" asks another process.
+        "retrieval" plays the corpus's clips; "director" has the synthesiser play the theme whose music is nearest to
+        the decoded embedding; "model" lets the token model write on such a theme; "bank" plays clips that were
+        rendered ahead; "worker" asks another process.
     folder : Path or None
         director, model: what `innerear generator train` made. bank: a corpus folder; None for the session's own.
     seed : int
@@ -26,7 +26,7 @@ class GeneratorSettings:
     snap : float
         Sharpness with which a decoded embedding is drawn to the corpus before it conditions; 0 for not at all.
     anchored : bool
-        director: begin from the parameters of the clip that retrieval would play.
+        director, model: begin from the theme of the clip that retrieval would play.
     worker : str
         ZeroMQ endpoint of the worker, on this machine unless the network is trusted.
     deadline_s : float

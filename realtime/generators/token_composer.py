@@ -6,9 +6,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.generators.choice import Anchors, ThemeChoice
 from realtime.generators.performer import Moment
-from realtime.generators.readouts import Readouts, Traits
 from realtime.generators.state import Memory, pack_random, unpack_random
+from realtime.generators.themes import Theme, Themes, read_theme
 from realtime.generators.token_model import TokenModel
 from realtime.generators.tokens import (
     PARTS,
@@ -23,7 +24,6 @@ from realtime.generators.tokens import (
 )
 from realtime.messages import Condition, EmbeddingSpace
 from realtime.music.synth_parts import STEPS_PER_BAR, Note, swung
-from realtime.music.synth_styles import STYLES
 
 TEMPERATURE = 0.9
 LIKELIEST = 16  # of which one is drawn
@@ -36,27 +36,30 @@ _LOUDEST = {"bass": 1.0, "chords": 1.0, "lead": 0.9, "pad": 0.32}
 class TokenComposer:
     """Draws the next sixteenth from the token model; implements `Composer`.
 
-    Tempo and voices, what a bar's header says, are read out of the embedding; the model writes the notes.
-    A new condition is answered at once: a header comes before the next sixteenth, and the bar goes on.
+    What a bar's header says (tempo, voices, patterns, chords) and the key are those of the theme nearest to the
+    condition; the model writes the notes. A new condition is answered at once: a header comes before the next
+    sixteenth, and the bar goes on.
 
     Parameters
     ----------
     model : TokenModel
         The network; this composer's own, its cache is part of the memory.
-    readouts : Readouts
-        From embeddings of the same space to traits.
+    themes : Themes
+        The library, in the model's space.
     seed : int
         Of all draws.
+    anchors : mapping of str to Theme
+        Where a condition names one of these clips, its theme is taken instead of the nearest.
     """
 
-    def __init__(self, model: TokenModel, readouts: Readouts, seed: int) -> None:
-        self._model, self._readouts = model, readouts
+    def __init__(self, model: TokenModel, themes: Themes, seed: int, anchors: Anchors | None = None) -> None:
+        self._model, self._choice = model, ThemeChoice(themes, anchors)
         self._seed = seed
         self._rng = np.random.default_rng([seed, 2])
-        self._key = int(self._rng.integers(12))
+        self._bar = 0
         self._embedding = np.zeros(model.space.dim, np.float32)
         self._grammar = Grammar()
-        self._traits: Traits | None = None
+        self._theme: Theme | None = None
         self._header: Header | None = None
         self._logits = np.zeros(VOCABULARY.size, np.float32)
         self._next = -1
@@ -86,28 +89,31 @@ class TokenComposer:
 
     def condition(self, condition: Condition) -> None:
         """Write like this from the next moment on."""
-        if self._traits is None or not np.array_equal(condition.embedding, self._embedding):
-            self._embedding, self._changed = condition.embedding, True
-            self._traits = self._readouts.read(condition.embedding, self._traits)
+        theme = self._choice.theme(condition)
+        if theme != self._theme:
+            self._theme, self._bar, self._changed = theme, 0, True
+        self._embedding = condition.embedding
 
     def moment(self) -> Moment:
         """The next sixteenth."""
         before = self._header
-        assert self._traits is not None  # the first condition came before
-        header = self._write_header(self._traits) if self._changed or self._step == 0 or not before else before
+        assert self._theme is not None  # the first condition came before
+        header = self._write_header(self._theme) if self._changed or self._step == 0 or not before else before
         tokens = self._write_step()
         late = swung(self._step, header.swing) - self._step
         damped = self._changed and before is not None and before.voices != header.voices
         self._changed = False
         self._step = (self._step + 1) % STEPS_PER_BAR
+        self._bar += self._step == 0
         hits = [drum(token, late, self._rng) for token in tokens if VOCABULARY.kind(token) == "drum"]
         return Moment(header.tempo, header.kit or "acoustic", header.level, header.reverb,
                       tuple(self._notes(tokens, header, late)), tuple(hits), damped)
 
     def memory(self) -> Memory:
         """All that it will write depends on."""
-        return {"random": pack_random(self._rng), "key": self._key, "embedding": self._embedding,
-                "grammar": asdict(self._grammar), "traits": self._traits and asdict(self._traits),
+        return {"random": pack_random(self._rng), "bar": self._bar, "embedding": self._embedding,
+                "grammar": asdict(self._grammar), "theme": self._theme and asdict(self._theme),
+                "place": self._choice.place,
                 "header": self._header and asdict(self._header), "logits": self._logits,
                 "next": self._next, "step": self._step, "lengths": dict(self._lengths), "changed": self._changed,
                 "model": self._model.memory()}
@@ -115,21 +121,21 @@ class TokenComposer:
     def remember(self, memory: Memory) -> None:
         """Go on from what `memory` gave."""
         self._rng = unpack_random(memory["random"])
-        self._key, self._embedding, self._logits = memory["key"], memory["embedding"], memory["logits"]
+        self._bar, self._embedding, self._logits = memory["bar"], memory["embedding"], memory["logits"]
         self._grammar = msgspec.convert(memory["grammar"], Grammar)
-        self._traits = memory["traits"] and Traits(**memory["traits"])
+        self._theme = memory["theme"] and read_theme(memory["theme"])
+        self._choice.place = memory["place"]
         self._header = memory["header"] and Header(**memory["header"])
         self._next, self._step = memory["next"], memory["step"]
         self._lengths, self._changed = memory["lengths"], memory["changed"]
         self._model.remember(memory["model"])
 
-    def _write_header(self, traits: Traits) -> Header:
-        pads = STYLES[traits.styles["chords"]].pad
-        tokens = header_tokens(traits, pads[0] if pads else "")
+    def _write_header(self, theme: Theme) -> Header:
+        tokens = header_tokens(theme, self._bar)
         for token in tokens:
             self._feed(token)
         self._next = self._draw(self._later(self._step))
-        self._header = replace(read_header(tokens[1:]), tempo=traits.bpm)  # tokens know tempo in steps of 4 %
+        self._header = replace(read_header(tokens[1:]), tempo=theme.bpm)  # tokens know tempo in steps of 4 %
         return self._header
 
     def _write_step(self) -> list[int]:
@@ -174,12 +180,14 @@ class TokenComposer:
 
     def _notes(self, tokens: list[int], header: Header, late: float) -> list[Note]:
         by_part: dict[str, list[tuple[int, float]]] = {part: [] for part in PARTS}
+        theme = self._theme
+        assert theme is not None
         for token in tokens:
             part, _, what = VOCABULARY.kind(token).partition(" ")
             if what == "length":
                 self._lengths[part] = length_of(token)
             elif what == "pitch":
-                by_part[part].append((pitch_of(token, self._key), self._lengths[part]))
+                by_part[part].append((pitch_of(token, theme.key), self._lengths[part]))
         notes = []
         for part, played in by_part.items():
             force = float(self._rng.uniform(_SOFTEST[part], _LOUDEST[part])) if played else 0.0

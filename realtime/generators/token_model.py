@@ -2,9 +2,9 @@
 
 A model is a folder that `innerear generator train` makes::
 
-    spec.json       embedding space, sizes, sha256 of the graph and the read-outs, how it was made
+    spec.json       embedding space, sizes, sha256 of the graph and the themes, how it was made
     model.onnx      one step: token, condition, cache and the cache's ages in; scores and a new entry out
-    readouts.npz    the director's read-outs for the same space
+    themes.npz      the library of themes for the same space
     report.json     how good it is
 """
 
@@ -23,7 +23,7 @@ from realtime.generators.tokens import VOCABULARY
 from realtime.messages import EmbeddingSpace
 from realtime.onnx_graph import OnnxGraph
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _NEVER = np.float32(1e6)  # the age of what is not there: no attention reaches so far
 _REMEDY = "train it again with: innerear generator train"
 

@@ -1,7 +1,8 @@
 """The language of the token model: a bar as a header and what begins at each of its sixteenths.
 
-A bar is ``BAR``, one token for each of HEADER (tempo, swing, kit, …, the voices), and for every step
-at which something begins ``STEP k``, its drums, and its notes part by part: bass, chords, lead, pad.
+A bar is ``BAR``, one token for each of HEADER (tempo, kit, the voices, the patterns, this bar's chord and the next,
+…), and for every step at which something begins ``STEP k``, its drums, and its notes part by part: bass, chords,
+lead, pad.
 A part's ``LENGTH`` is said where it changes, and holds until the bar's end. Pitches are written as
 if the key were C; velocities are not written, the player draws them.
 
@@ -14,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.generators.readouts import Traits, traits_of
+from realtime.generators.themes import Theme, theme_of
 from realtime.music.synth_parts import STEPS_PER_BAR, Band, Hit, Note
 from realtime.music.synth_score import Score
-from realtime.music.synth_styles import SCALES, STYLES
+from realtime.music.synth_styles import GENRES, MELODY_SCALES, SCALES, STYLES
 from realtime.music.synth_voices import VOICES
 
 KITS = ("", "acoustic", "machine", "brushes", "heavy")
@@ -34,15 +35,25 @@ _TOUCHES = (0.55, 1.0)
 _VOICES = ("", *sorted(VOICES))
 _PANS = {"hat": 0.3, "open": 0.3, "ride": -0.35, "crash": -0.4, "shaker": 0.45, "tom": 0.2}
 
-HEADER = ("tempo", "swing", "reverb", "level", "kit", "touch", "bass", "chords", "lead", "pad")
+_BASS_PATTERNS = tuple(sorted({pattern for style in STYLES.values() for pattern in style.bass.patterns}))
+_CHORD_PATTERNS = tuple(sorted({pattern for style in STYLES.values() for pattern in style.chords.patterns}))
+_DRUM_PATTERNS = tuple((genre, number) for genre in GENRES for number in range(
+    max(1, len(STYLES[genre].drums.patterns))))
+
+HEADER = ("tempo", "swing", "reverb", "level", "kit", "touch", "bass", "chords", "lead", "pad", "scale", "melody",
+          "degree", "following", "phrase", "bass line", "chord line", "chord style", "drum line", "lead style",
+          "lead notes")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "tempo": _TEMPOS, "swing": _SWINGS, "reverb": _REVERBS, "level": _LEVELS, "kit": KITS, "touch": _TOUCHES,
-    **{part: _VOICES for part in PARTS}}
+    **{part: _VOICES for part in PARTS}, "scale": tuple(SCALES), "melody": tuple(MELODY_SCALES),
+    "degree": tuple(range(7)), "following": tuple(range(7)), "phrase": (0, 1, 2, 3), "bass line": _BASS_PATTERNS,
+    "chord line": _CHORD_PATTERNS, "chord style": GENRES, "drum line": _DRUM_PATTERNS, "lead style": GENRES,
+    "lead notes": tuple(range(1, STEPS_PER_BAR + 1))}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a bar's header says; voices by part."""
+    """What the player needs to know of a bar's header; voices by part."""
 
     tempo: float
     swing: float
@@ -104,7 +115,7 @@ class ScoreText:
     def __init__(self, score: Score) -> None:
         self.n_bars = score.n_bars
         self._band = score.band
-        self._header = header_tokens(traits_of(score.band), score.band.pad)
+        self._theme = theme_of(score.band)
         self._shift = transposition(score.band.plan.key)
         self._notes: dict[int, list[Note]] = {}
         self._hits: dict[int, list[Hit]] = {}
@@ -115,7 +126,7 @@ class ScoreText:
 
     def bar(self, number: int, begin: int = 0, stop: int = STEPS_PER_BAR) -> list[int]:
         """The steps of a bar from `begin` to before `stop`, after their header."""
-        tokens, lengths = list(self._header), dict.fromkeys(PARTS, -1)
+        tokens, lengths = header_tokens(self._theme, number % self.n_bars), dict.fromkeys(PARTS, -1)
         for step in range(begin, stop):
             at = number % self.n_bars * STEPS_PER_BAR + step
             begun = _drum_tokens(self._hits.get(at, []))
@@ -130,21 +141,25 @@ def transposition(key: int) -> int:
     return (key + 5) % 12 - 5
 
 
-def header_tokens(traits: Traits, pad: str) -> list[int]:
-    """BAR and the header of every bar of a piece with these traits; `pad` is "" where nothing holds the chords."""
-    style = {part: STYLES[genre] for part, genre in traits.styles.items()}
-    drums = style["drums"].drums
+def header_tokens(theme: Theme, bar: int) -> list[int]:
+    """BAR and the header of a theme's bar, counted from 0."""
+    style = {part: STYLES[genre] for part, genre in theme.styles.items()}
+    drums, chords = style["drums"].drums, theme.progression
     values: dict[str, object] = {
         "swing": style["tempo"].swing, "reverb": style["chords"].reverb, "level": drums.level,
-        "kit": drums.kit if drums.patterns else "", "touch": max(_TOUCHES) if 4 in SCALES[traits.scale] else
-        min(_TOUCHES), **traits.voices, "pad": pad}
-    tempo = int(np.abs(np.log(np.array(_TEMPOS) / traits.bpm)).argmin())
+        "kit": drums.kit if drums.patterns else "", "touch": max(_TOUCHES) if 4 in SCALES[theme.scale] else
+        min(_TOUCHES), **theme.voices, "pad": theme.pad, "scale": theme.scale, "melody": theme.melody,
+        "degree": chords[bar % len(chords)], "following": chords[(bar + 1) % len(chords)], "phrase": bar % 4,
+        "bass line": theme.bass_pattern, "chord line": theme.chord_pattern, "chord style": theme.styles["chords"],
+        "drum line": (theme.styles["drums"], theme.drum_pattern), "lead style": theme.styles["lead"],
+        "lead notes": len(theme.motif)}
+    tempo = int(np.abs(np.log(np.array(_TEMPOS) / theme.bpm)).argmin())
     rest = [VOCABULARY.token(name, _CHOICES[name].index(values[name])) for name in HEADER[1:]]
     return [VOCABULARY.token("bar"), VOCABULARY.token("tempo", tempo), *rest]
 
 
 def read_header(tokens: list[int]) -> Header:
-    """What the ten tokens after BAR say."""
+    """What the header's tokens, those after BAR, say."""
     at = {name: VOCABULARY.index(token) for name, token in zip(HEADER, tokens, strict=True)}
     return Header(_TEMPOS[at["tempo"]], _SWINGS[at["swing"]], _REVERBS[at["reverb"]], _LEVELS[at["level"]],
                   KITS[at["kit"]], _TOUCHES[at["touch"]], {part: _VOICES[at[part]] for part in PARTS})
@@ -187,7 +202,7 @@ class Grammar:
     Attributes
     ----------
     place : int
-        0 to 9: so many tokens of the header were read; 10: in the bar.
+        So many tokens of the header were read; all of them: in the bar.
     step : int
         The step that is being written; -1 before the first of this bar.
     voices : tuple of bool

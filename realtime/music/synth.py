@@ -5,7 +5,7 @@ Each clip is a piece of whole bars written by `synth_score` in one of the styles
 it repeats without a seam. The same `ClipSpec` always gives the same samples on one machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class RenderedClip:
     first_beat_s : float
         Time of the first downbeat: 0.
     labels : dict of str to str
-        Genre, key, scale, voices, mood, and what was borrowed.
+        Genre, key, scale, voices, mood, what was borrowed, and of `render` the seed.
     """
 
     audio: NDArray[np.float32]
@@ -85,7 +85,8 @@ def render(spec: ClipSpec) -> RenderedClip:
         An unknown genre, or a duration, rate, seed or share out of range.
     """
     _check(spec)
-    return perform(compose(spec.genre, spec.seed, spec.duration_s, spec.borrow), spec.rate_hz)
+    made = perform(compose(spec.genre, spec.seed, spec.duration_s, spec.borrow), spec.rate_hz)
+    return replace(made, labels=made.labels | {"seed": str(spec.seed)})
 
 
 def perform(score: Score, rate_hz: int) -> RenderedClip:

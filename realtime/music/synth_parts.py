@@ -284,24 +284,23 @@ def pad_bar(plan: Plan, voice: str, bar: int, start: int) -> list[Note]:
             for i, pitch in enumerate(chord_pitches(plan, bar, 3, 64))]
 
 
-def draw_tune(rng: np.random.Generator, plan: Plan, n_notes: int = 0) -> Tune:
-    """Voice and motif of the lead, of `n_notes` from 1 to 16; 0 leaves their number to the style."""
+def draw_tune(rng: np.random.Generator, plan: Plan) -> Tune:
+    """Voice and motif of the lead."""
     part = plan.style["lead"].lead
     voice = pick(rng, part.voices)
-    ladder = _ladder(plan)
+    ladder = ladder_of(plan.key, _melody_scale(plan))
     home = int(np.argmin([abs(pitch - part.centre) for pitch in ladder]))
     places = np.arange(STEPS_PER_BAR)
     weight = np.where(places % 4 == 0, 2.0, np.where(places % 2 == 0, 1.3, 0.25))
-    if not n_notes:
-        n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density * plan.arrangement.lead_density))))
+    n_notes = min(STEPS_PER_BAR, max(1, int(rng.poisson(4 * part.density * plan.arrangement.lead_density))))
     motif = np.sort(rng.choice(STEPS_PER_BAR, n_notes, replace=False, p=weight / weight.sum()))
     moves = rng.choice([-2, -1, -1, 0, 1, 1, 2], n_notes)
     return Tune(plan.arrangement.lead or voice, ladder, home, len(ladder) // 10, _whole(motif), _whole(moves), home)
 
 
-def _ladder(plan: Plan) -> tuple[int, ...]:
-    intervals = MELODY_SCALES[_melody_scale(plan)]
-    return tuple(plan.key + 12 * octave + step for octave in range(10) for step in intervals)
+def ladder_of(key: int, melody_scale: str) -> tuple[int, ...]:
+    """Pitches of one of MELODY_SCALES in a key, rising through ten octaves."""
+    return tuple(key + 12 * octave + step for octave in range(10) for step in MELODY_SCALES[melody_scale])
 
 
 def _melody_scale(plan: Plan) -> str:

@@ -89,7 +89,7 @@ def _play_through(rng: np.random.Generator, plan: Plan, n_bars: int, labels: dic
     notes = [note for bar, start in bars for note in bass_bar(rng, plan, bass, bar, start)]
     chords = draw_chords(rng, plan)
     notes += [note for bar, start in bars for note in chord_bar(rng, plan, chords, bar, start)]
-    tune = draw_tune(rng, plan)
+    tune = drawn = draw_tune(rng, plan)
     for bar, start in bars:
         sung, tune = tune_bar(rng, plan, tune, bar, start)
         notes += sung
@@ -104,7 +104,7 @@ def _play_through(rng: np.random.Generator, plan: Plan, n_bars: int, labels: dic
     labels = labels | {"key": str(plan.key), "scale": plan.scale, "bass": bass.voice, "chords": chords.voice,
                        "lead": tune.voice, "mood": mood}
     return Score(plan.bpm, n_bars, drums.kit, drums.level, plan.style["chords"].reverb, tuple(notes), tuple(hits),
-                 labels, Band(plan, bass, chords, tune, pad, pattern))
+                 labels, Band(plan, bass, chords, drawn, pad, pattern))
 
 
 def _liveliness(notes: list[Note], hits: list[Hit], drum_level: float) -> float:

@@ -1,28 +1,42 @@
 """What generated music costs and how well it says what it was asked to: one function per bar.
 
-Quality is scored twice: in the space that conditioned, and, because that is circular, by a second
-embedder that had no part in generating. Every accuracy stands beside the same with targets permuted.
+Quality is scored by an embedder that had no part in generating: scored by the one that conditions, it
+would be circular. Every accuracy stands beside the same with targets permuted.
 """
 
 import gc
+import shutil
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
-from offline_training.generator.pieces import HEARD_S, PieceSet
-from realtime.generators.score_generator import ScoreGenerator
+from offline_training.corpus import index_corpus
+from offline_training.demo import DemoSettings
+from offline_training.embedders import SHIPPED, open_embedder, open_scorer
+from offline_training.generator.fidelity import Make, embeddings, fidelity, measure, meet
+from offline_training.generator.pieces import HEARD_S
+from offline_training.generator.train import makers
+from offline_training.runs import read_dataset
+from offline_training.train import train
+from realtime.config import load_settings
+from realtime.generators.conditioning import snap
+from realtime.generators.settings import GeneratorSettings
 from realtime.messages import Condition
-from realtime.music.synth import mono
+from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.settings import RATE_HZ
-from realtime.ports import Embedder, Generator
-from realtime.scoring import identification_accuracy
 
-Make = Callable[[int], Generator]
+Figures = dict[str, dict[str, Any]]
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = SHIPPED / "generator-synth-128"
+CONDITIONER, SCORER = "synth-128", "scorer-64"
+_BARS = {"identification": 0.95, "genre": 0.9, "lead": 0.85, "mood": 0.7}
+_SEED = 2026
 
 
 @dataclass(frozen=True)
@@ -46,10 +60,10 @@ class Timing:
     n_starts: int
 
 
-def cost(make: Make, embeddings: NDArray[np.float32], seconds: float = 20.0) -> Timing:
-    """Processor time of music under each embedding in turn, and of first chunks."""
+def cost(make: Make, conditions: NDArray[np.float32], seconds: float = 20.0) -> Timing:
+    """Processor time of music under each condition in turn, and of first chunks."""
     starts, spent, made = [], 0.0, 0
-    for number, embedding in enumerate(embeddings):
+    for number, embedding in enumerate(conditions):
         generator = make(number)
         begun = time.process_time()
         generator.condition(Condition(0, 0, embedding))
@@ -58,7 +72,7 @@ def cost(make: Make, embeddings: NDArray[np.float32], seconds: float = 20.0) -> 
         gc.collect()
         begun = time.process_time()
         frames = 0
-        while frames < seconds / len(embeddings) * RATE_HZ:
+        while frames < seconds / len(conditions) * RATE_HZ:
             frames += len(generator.chunk().frames)
         spent += time.process_time() - begun
         made += frames
@@ -66,47 +80,64 @@ def cost(make: Make, embeddings: NDArray[np.float32], seconds: float = 20.0) -> 
                   made / RATE_HZ, len(starts) - 1)
 
 
-def generate(make: Make, embeddings: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Ten seconds of mono music for each embedding, each from a generator and a seed of its own."""
-    made = []
-    for number, embedding in enumerate(embeddings):
-        generator = make(number)
-        generator.condition(Condition(0, 0, embedding))
-        chunks, frames = [], 0
-        while frames < HEARD_S * RATE_HZ:
-            chunks.append(mono(generator.chunk().frames))
-            frames += len(chunks[-1])
-        made.append(np.concatenate(chunks)[: round(HEARD_S * RATE_HZ)])
-    return made
+def cost_bars(folder: Path = FOLDER) -> Figures:
+    """Real-time factor and first chunk of the generators in a folder."""
+    figures: Figures = {}
+    conditions = np.random.default_rng(_SEED).standard_normal((21, 128)).astype(np.float32)
+    for name, make in makers(folder).items():
+        timing = cost(make, conditions, 60.0)
+        figures[f"generator_{name}_real_time_factor"] = {"value": timing.real_time_factor, "unit": "of one core",
+                                                         "n": round(timing.seconds), "bar": 0.05}
+        figures[f"generator_{name}_first_chunk_ms"] = {"value": timing.first_chunk_ms, "unit": "ms median",
+                                                       "p95": timing.first_chunk_p95_ms, "n": timing.n_starts,
+                                                       "bar": 30.0}
+    return figures
 
 
-def identification(sounds: list[NDArray[np.float32]], targets: list[NDArray[np.float32]], embedder: Embedder,
-                   seed: int = 0) -> dict[str, Any]:
-    """Identification accuracy of generated music among all targets, by this embedder, and with targets permuted."""
-    got = np.array([embedder.embed(sound, RATE_HZ) for sound in sounds], np.float64)
-    wanted = np.array([embedder.embed(target, RATE_HZ) for target in targets], np.float64)
-    names = [str(number) for number in range(len(targets))]
-    shuffled = np.random.default_rng(seed).permutation(len(targets))
-    return {"value": identification_accuracy(got, wanted, names).mean, "n": len(targets),
-            "permuted": identification_accuracy(got, wanted[shuffled], names).mean, "embedder": embedder.space.name}
+def fidelity_bars(folder: Path = FOLDER, n: int = 100) -> Figures:
+    """Identification and class agreement of music under clean embeddings of unseen clips, by the second embedder."""
+    found = measure(makers(folder), open_embedder(CONDITIONER), open_scorer(SCORER), n, _SEED)
+    return {f"generated_{population}_{name}_{kind}": figure | {"unit": "share", "bar": _BARS[kind], "scorer": SCORER}
+            for population, by_name in found.items() for name, figures in by_name.items()
+            for kind, figure in figures.items()}
 
 
-def quality(make: Make, pieces: PieceSet, targets: list[NDArray[np.float32]], embedders: list[Embedder]
-            ) -> dict[str, Any]:
-    """Identification of music generated from the pieces' own embeddings, by each embedder."""
-    sounds = generate(make, pieces.embeddings)
-    return {f"identification by {number}": identification(sounds, targets, embedder)
-            for number, embedder in enumerate(embedders)}
+def single_trial_bars(dataset: Path, scratch: Path, executor: ProcessPoolExecutor, folder: Path = FOLDER) -> Figures:
+    """Identification of what is retrieved and what is generated from real, cross-validated single-trial predictions.
+
+    Parameters
+    ----------
+    dataset : Path
+        A session of `innerear simulate` or a demo, without lost trials; its stimuli are decoded in the conditioner's
+        space.
+    scratch : Path
+        For the stimuli indexed anew, and the bundle.
+    executor : ProcessPoolExecutor
+        Where the decoder is trained.
+    folder : Path
+        Of the generators.
+    """
+    stimuli = scratch / "stimuli"
+    shutil.copytree(dataset / "stimuli", stimuli)
+    index_corpus(stimuli, open_embedder(CONDITIONER))
+    catalogue, runs, scorer = read_catalogue(stimuli, check_audio=False), read_dataset(dataset), open_scorer(SCORER)
+    settings = load_settings(ROOT / "configs" / "demo.toml", DemoSettings).training
+    said = train(runs, catalogue, scratch / "bundle", executor, settings).fit.predictions.astype(np.float32)
+    heard = [event.clip_id for run in runs.training for event in run.events if event.clip_id and not event.is_dummy]
+    if len(heard) != len(said):
+        raise SystemExit(f"{len(heard)} trials were heard, {len(said)} could be used; give a session "
+                         "without lost trials")
+    found = [catalogue.search(row, 1)[0].clip.clip_id for row in said]
+    known = {clip_id: _clip(catalogue, clip_id) for clip_id in {*heard, *found}}
+    rows = dict(zip(known, embeddings(list(known.values()), scorer), strict=True))
+    wanted = np.array([rows[clip_id] for clip_id in heard])
+    got = {"retrieved": np.array([rows[clip_id] for clip_id in found])}
+    snapped = np.array([snap(row, catalogue, GeneratorSettings().snap) for row in said])
+    got |= {name: embeddings(meet(make, snapped), scorer) for name, make in makers(folder).items()}
+    return {f"single_trial_{name}_{kind}": figure | {"unit": "share", "scorer": SCORER}
+            for name, music in got.items() for kind, figure in fidelity(music, wanted, scorer, names=heard).items()}
 
 
-def makers(folder: Path, seed: int = 0) -> dict[str, Make]:
-    """The generators that a trained folder holds."""
-    from realtime.generators.director import Director
-    from realtime.generators.readouts import Readouts
-    from realtime.generators.token_composer import TokenComposer
-    from realtime.generators.token_model import read_token_model
-
-    readouts = Readouts.load(folder / "readouts.npz")
-    return {"director": lambda number: ScoreGenerator(Director(readouts, seed + number), RATE_HZ),
-            "model": lambda number: ScoreGenerator(
-                TokenComposer(read_token_model(folder), readouts, seed + number), RATE_HZ)}
+def _clip(catalogue: Catalogue, clip_id: str) -> NDArray[np.float32]:
+    sound, _ = soundfile.read(catalogue.clip(clip_id).path, dtype="float32", frames=round(HEARD_S * RATE_HZ))
+    return np.ascontiguousarray(sound.mean(axis=1))
