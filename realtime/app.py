@@ -205,9 +205,9 @@ def _finish(fold: SessionFold, record: Record, prepared: Prepared, sound: Player
         record.append(fold.stop_document())
     if record.trouble:
         raise SessionError(f"{record.trouble}. Its journal is whole: start this session again to finish its record")
-    sound = sound or PlayerSummary("not known: the program was killed", "", None, 0, 0, 0.0)
+    sound = sound or PlayerSummary("not known: the program was killed", "", None, 0, 0, 0.0, RATE_HZ)
     counted = {"underruns": sound.underruns, "sink": sound.sink, "peak": sound.peak,
-               "played_s": sound.frames_played / RATE_HZ, "player": sound.reason}
+               "played_s": sound.frames_played / sound.rate_hz, "player": sound.reason}
     figures = {**summarise(prepared.folder, prepared.catalogue, counted),
                "compiled_during_run": pauses and pauses.compiled, "full_collections_during_run": pauses and pauses.full}
     if pauses is not None and (pauses.compiled or pauses.full):

@@ -15,7 +15,6 @@ from realtime.generators.make import check_generator
 from realtime.messages import Clip
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.calibration import read_calibration
-from realtime.playback.settings import RATE_HZ
 from realtime.session.events import check_sounds, read_events
 from realtime.session.folder import SessionFolder
 from realtime.session.kept import about_session, check_same, keep_copies, read_parts
@@ -89,7 +88,7 @@ def sound_problems(settings: LiveSettings) -> list[str]:
     found: list[str] = []
     if settings.playback.calibration is not None:
         calibration = settings.playback.calibration
-        _attempt(found, lambda: read_calibration(calibration, RATE_HZ))
+        _attempt(found, lambda: read_calibration(calibration))
     return found
 
 

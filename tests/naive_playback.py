@@ -61,3 +61,22 @@ def filtered(sound: NDArray[np.float64], sections: NDArray[np.float64]) -> NDArr
             out[n] = b0 * sound[n] + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
         sound = out
     return sound
+
+
+def resampled(frames: np.ndarray, from_hz: int, to_hz: int, cutoff: float, half: int, beta: float) -> np.ndarray:
+    """Windowed-sinc interpolation, point by point, the filter computed anew for each; frames (n, 2)."""
+    lowered = min(1.0, to_hz / from_hz)
+    reach = int(np.ceil(half / lowered))
+    n_out = -(-len(frames) * to_hz // from_hz)
+    out = np.zeros((n_out, 2))
+    for j in range(n_out):
+        place = j * from_hz / to_hz
+        begin = int(np.floor(place + 1e-9))
+        at = np.arange(begin - reach + 1, begin + reach + 1)
+        t = place - at
+        taps = np.sinc(cutoff * lowered * t) * np.i0(beta * np.sqrt(np.maximum(0.0, 1.0 - (t / reach) ** 2)))
+        taps /= taps.sum()
+        for tap, k in zip(taps, at, strict=True):
+            if 0 <= k < len(frames):
+                out[j] += tap * frames[k]
+    return out

@@ -327,6 +327,43 @@ def test_when_a_producer_is_killed_its_fallback_plays_on(clip: Clip, quiet: Play
     asyncio.run(session())
 
 
+def test_a_stream_at_another_rate_is_converted_and_keeps_its_pitch(quiet: PlayerSettings) -> None:
+    async def session() -> Path:
+        async with await PlayerClient.start(quiet, []) as player:
+            asked = asyncio.Event()
+            ending = asyncio.Event()
+
+            def produce() -> None:
+                with StreamFeed(Path(player.started.door), "made", 44100) as feed:
+                    made = 0
+                    while not ending.is_set():
+                        if feed.wait_until_wanted(0.05) is not None:
+                            t = (made + np.arange(4410)) / 44100
+                            tone = 0.2 * np.sin(2 * np.pi * 500 * t)
+                            feed.send(ChunkHeader(1, 4410), np.repeat(tone[:, None], 2, axis=1).astype(np.float32))
+                            made += 4410
+                        loop.call_soon_threadsafe(asked.set)
+
+            loop = asyncio.get_running_loop()
+            producer = asyncio.create_task(asyncio.to_thread(produce))
+            await asked.wait()
+            events = player.events()
+            player.play_stream(Cue(0, 0, ""), "made")
+            assert (await until(events, protocol.Conditioned)).condition == 1
+            for _ in range(3):
+                await until(events, protocol.Status)
+            ending.set()
+            await producer
+            await player.close()
+            return Path(player.started.played_wav)
+
+    frames = read_played(asyncio.run(session())).frames[:, 0]
+    sounding = frames[np.flatnonzero(np.abs(frames) > 0.01)[0] + 24000 :][:24000]
+    spectrum = np.abs(np.fft.rfft(sounding * np.hanning(len(sounding))))
+    assert int(spectrum.argmax()) == 250  # 500 Hz in half a second
+    assert spectrum[300:].max() < 1e-3 * spectrum.max()
+
+
 PLAY = b'{"command":"play","cue":1,"clip_id":""}\n'
 ROOT = str(Path(__file__).resolve().parents[1])
 
@@ -338,8 +375,8 @@ def test_bad_guests_are_told_why_and_the_music_goes_on(clip: Clip, quiet: Player
             door = Path(player.started.door)
             player.play(Cue(0, 0, "a"))
             await until(events, protocol.Sounding)
-            with pytest.raises(PlaybackError, match="'made' at 44100 Hz, wanted 48000 Hz"):
-                StreamFeed(door, "made", 44100)
+            with pytest.raises(PlaybackError, match="'made' at 500 Hz, wanted 1000 to 384000 Hz"):
+                StreamFeed(door, "made", 500)
             with StreamFeed(door, "made", HZ) as feed:
                 feed.send(ChunkHeader(0, 100), np.zeros((100, 2), np.float32))  # nobody asked
                 with pytest.raises(PlaybackError, match="chunk that was not wanted"):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from realtime.atomic import write_json
 from realtime.errors import PlaybackError
+from realtime.playback.resampling import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, resample_taps
 
 MAX_TAPS = 4096
 LOUDEST_EQ_DB = 24.0
@@ -56,6 +57,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(f"eq_left and eq_right have {taps} taps, wanted the same number, 1 to {MAX_TAPS}")
         elif not np.isfinite(self.taps).all() or np.abs(self.taps).sum(axis=1).max() > 10 ** (LOUDEST_EQ_DB / 20):
             found.append(f"the equaliser has taps that are not finite or add up to more than {LOUDEST_EQ_DB:g} dB")
+        if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
+            found.append(f"rate_hz is {self.rate_hz}, wanted {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}")
         try:
             date.fromisoformat(self.measured_on)
         except ValueError:
@@ -66,6 +69,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def taps(self) -> NDArray[np.float64]:
         """The equaliser, shape (2, n_taps)."""
         return np.array([self.eq_left, self.eq_right], dtype=np.float64)
+
+    def taps_at(self, rate_hz: int) -> NDArray[np.float64]:
+        """The equaliser for a player at another rate, too."""
+        return resample_taps(self.taps, self.rate_hz, rate_hz)
 
 
 def read_taps(path: Path, rate_hz: int) -> list[float]:
@@ -93,13 +100,13 @@ def read_taps(path: Path, rate_hz: int) -> list[float]:
     return [float(tap) for tap in taps]
 
 
-def read_calibration(path: Path, rate_hz: int) -> Calibration:
+def read_calibration(path: Path) -> Calibration:
     """A calibration file.
 
     Raises
     ------
     PlaybackError
-        It cannot be read, is for another rate, or says something impossible; all of it is named.
+        It cannot be read, or says something impossible; all of it is named.
     """
     try:
         calibration = msgspec.json.decode(path.read_bytes(), type=Calibration)
@@ -110,8 +117,6 @@ def read_calibration(path: Path, rate_hz: int) -> Calibration:
         message = f"Calibration {path} is damaged: {exc}. Make it again with: innerear sound calibrate"
         raise PlaybackError(message) from exc
     found = calibration.problems()
-    if calibration.rate_hz != rate_hz:
-        found.append(f"its equaliser is for {calibration.rate_hz} Hz, wanted {rate_hz} Hz")
     if found:
         message = f"Calibration {path} cannot be used: {'; '.join(found)}. Measure again with: innerear sound calibrate"
         raise PlaybackError(message)

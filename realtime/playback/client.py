@@ -43,6 +43,8 @@ class PlayerSummary:
         The recording.
     frames_played, underruns : int
         As the player last told.
+    rate_hz : int
+        Frames per second.
     peak : float
         Largest sample that left, full scale 1.
     """
@@ -53,6 +55,7 @@ class PlayerSummary:
     frames_played: int
     underruns: int
     peak: float
+    rate_hz: int
 
 
 class PlayerClient:
@@ -204,6 +207,7 @@ class PlayerClient:
             frames_played=counters.frames_played if counters else 0,
             underruns=counters.underruns if counters else 0,
             peak=counters.peak if counters else 0.0,
+            rate_hz=self._started.rate_hz if self._started else self._settings.rate_hz,
         )
 
     def _send(self, command: protocol.Command) -> None:

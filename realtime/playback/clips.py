@@ -1,4 +1,4 @@
-"""Clips as the mixer wants them: 48 kHz stereo float32, cut to whole bars so that they loop."""
+"""Clips as the mixer wants them: stereo float32 at the player's rate, cut to whole bars so that they loop."""
 
 import math
 from collections import OrderedDict
@@ -13,6 +13,8 @@ from realtime.errors import PlaybackError
 from realtime.messages import Clip
 from realtime.playback.levels import gain_of_db
 from realtime.playback.mixer import ENDLESS
+from realtime.playback.resampling import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, resample, to_stereo
+from realtime.playback.ring import CHANNELS
 
 BEATS_PER_BAR = 4
 SEAM_S = 0.01  # cross-fade from the end of a loop to its start
@@ -105,10 +107,14 @@ class ClipLibrary:
     Parameters
     ----------
     clips : sequence of Clip
-        Each file must be readable, at the rate of the player, mono or stereo, not empty.
+        Each file must be readable and not empty.
     rate_hz : int
-        Of the player. Files at another rate are refused rather than resampled: a resampler would
-        be one more thing between the corpus and the ear, and the corpus is made once.
+        Of the player; files at another rate are converted when they are read.
+
+    Attributes
+    ----------
+    converted : str
+        Which clips are not as the mixer wants them and how they are made so, in words; "" for none.
 
     Raises
     ------
@@ -120,7 +126,9 @@ class ClipLibrary:
         self._clips = {clip.clip_id: clip for clip in clips}
         self._rate_hz = rate_hz
         self._loops: OrderedDict[str, Loop] = OrderedDict()
-        problems = [problem for clip in clips if (problem := _problem_of(clip, rate_hz))]
+        looks = [_look_at(clip, rate_hz) for clip in clips]
+        problems = [look.problem for look in looks if look.problem]
+        self.converted = _in_words([look.converted for look in looks if look.converted], len(clips))
         if problems:
             more = f" … and {len(problems) - 5} more" if len(problems) > 5 else ""
             message = f"{len(problems)} of {len(clips)} clips cannot be played: {'; '.join(problems[:5])}{more}."
@@ -153,29 +161,44 @@ class ClipLibrary:
         except (soundfile.SoundFileError, OSError) as exc:
             message = f"Clip {clip_id!r} cannot be read any more: {exc}. Restore {clip.path}."
             raise PlaybackError(message) from exc
-        if rate_hz != self._rate_hz or len(audio) == 0 or not np.isfinite(audio).all():
+        if len(audio) == 0 or not np.isfinite(audio).all():
             message = (
-                f"Clip {clip_id!r} cannot be played: got {len(audio)} frames at {rate_hz} Hz, wanted finite samples at "
-                f"{self._rate_hz} Hz. Restore {clip.path}."
+                f"Clip {clip_id!r} cannot be played: got {len(audio)} frames, some of them no numbers, wanted finite "
+                f"samples. Restore {clip.path}."
             )
             raise PlaybackError(message)
-        return make_loop(clip, np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio, rate_hz)
+        return make_loop(clip, resample(to_stereo(audio), rate_hz, self._rate_hz), self._rate_hz)
 
 
-def _problem_of(clip: Clip, rate_hz: int) -> str:
-    """What is wrong with a clip, in words; "" when it can be played."""
+@dataclass(frozen=True)
+class _Look:
+    """What a file's header says: why its clip cannot be played, and how it is converted; "" for neither."""
+
+    problem: str = ""
+    converted: str = ""
+
+
+def _look_at(clip: Clip, rate_hz: int) -> _Look:
     if not clip.clip_id:
-        return f"{clip.path} has the empty clip id, which means silence: give it a name"
+        return _Look(f"{clip.path} has the empty clip id, which means silence: give it a name")
     timing = (clip.bpm, clip.first_beat_s, clip.gain_db)
     if not all(map(math.isfinite, timing)) or clip.bpm < 0 or clip.first_beat_s < 0:
-        return f"{clip.clip_id!r} has bpm, first beat and gain {timing}, wanted finite ones, the first two not negative"
+        return _Look(f"{clip.clip_id!r} has bpm, first beat and gain {timing}, wanted finite ones, the first two not "
+                     "negative")
     try:
         info = soundfile.info(clip.path)
     except (soundfile.SoundFileError, OSError) as exc:
-        return f"{clip.clip_id!r} cannot be read: {exc}"
-    if info.samplerate != rate_hz or info.channels not in (1, 2) or info.frames == 0:
-        return (
-            f"{clip.clip_id!r} has {info.frames} frames of {info.channels} channels at {info.samplerate} Hz, wanted "
-            f"some of 1 or 2 channels at {rate_hz} Hz: convert {clip.path}"
-        )
-    return ""
+        return _Look(f"{clip.clip_id!r} cannot be read: {exc}")
+    if info.frames == 0 or not LOWEST_RATE_HZ <= info.samplerate <= HIGHEST_RATE_HZ:
+        return _Look(f"{clip.clip_id!r} has {info.frames} frames at {info.samplerate} Hz, wanted some at "
+                     f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz: convert {clip.path}")
+    changes = [f"{info.samplerate} Hz"] if info.samplerate != rate_hz else []
+    changes += [f"{info.channels} channels, whose mean goes to both ears"] if info.channels > CHANNELS else []
+    return _Look(converted=f"{clip.clip_id!r} ({', '.join(changes)})" if changes else "")
+
+
+def _in_words(converted: list[str], n_clips: int) -> str:
+    if not converted:
+        return ""
+    more = f" and {len(converted) - 3} more" if len(converted) > 3 else ""
+    return f"{len(converted)} of {n_clips} clips are converted when they are read: {'; '.join(converted[:3])}{more}."

@@ -20,6 +20,27 @@ STOPPED = "it was stopped"
 SECOND_LOOK_S = 0.1  # … unless it runs within this time
 
 
+RATES_HZ = (48_000, 44_100, 96_000, 88_200, 32_000, 192_000)  # what a card is asked for, in this order
+
+
+def rate_of_card(wanted_hz: int) -> int:
+    """The rate at which the default card is to be opened: the one wanted, or the first other that it takes.
+
+    Where there is no card, or none that says what it takes, the one wanted: opening it says what is wrong.
+    """
+    try:
+        import sounddevice  # noqa: PLC0415 - raises without PortAudio, which only this sink needs
+    except OSError:
+        return wanted_hz
+    for rate_hz in dict.fromkeys((wanted_hz, *RATES_HZ)):
+        try:
+            sounddevice.check_output_settings(samplerate=rate_hz, channels=CHANNELS, dtype="float32")
+        except Exception:  # PortAudioError, or whatever a driver throws: the next rate
+            continue
+        return rate_hz
+    return wanted_hz
+
+
 class PortAudioDrain:
     """A PortAudio output stream whose callback copies from the ring and counts.
 

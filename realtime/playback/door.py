@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from realtime.playback import feed, protocol
-from realtime.playback.streams import StreamSource
+from realtime.playback.resampling import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, Resampler
+from realtime.playback.streams import ChunkHeader, StreamSource
 
 BACKLOG = 16
 SEND_TIMEOUT = struct.pack("ll", 0, 50_000)  # s, µs: a producer that does not read for so long is no producer
@@ -31,11 +34,15 @@ class Inlet:
         To the producer.
     source : StreamSource
         What they are queued in.
+    rates : tuple of int
+        Frames per second of the producer, and of the player.
     """
 
-    def __init__(self, connection: socket.socket, source: StreamSource) -> None:
+    def __init__(self, connection: socket.socket, source: StreamSource, rates: tuple[int, int]) -> None:
         self.source = source
         self.open = True
+        self._rates = rates
+        self._resampler = Resampler(*rates)
         self._connection = connection
         self._wanted = False
         self._wanted_for = -1  # which start of the source the last chunk was wanted for
@@ -45,13 +52,15 @@ class Inlet:
         if self._wanted or not self.open:
             return
         begins = self._wanted_for != self.source.starts
+        if begins:
+            self._resampler = Resampler(*self._rates)
         self._wanted, self._wanted_for = True, self.source.starts
         try:
             self._connection.sendall(feed.encode_feed(feed.Want(begins)))
         except OSError:
             self.close()
 
-    def take(self, chunk: feed.Chunk, pipe: BinaryIO, rate_hz: int) -> None:
+    def take(self, chunk: feed.Chunk, pipe: BinaryIO) -> None:
         """Queue the chunk whose line has just come, unless it comes too late for its start of the stream.
 
         Raises
@@ -61,15 +70,28 @@ class Inlet:
         EOFError
             The producer ended within it.
         """
-        if problem := chunk.header.problem(rate_hz):
+        if problem := chunk.header.problem(self._rates[0]):
             raise ValueError(problem)
         if not self._wanted:
             message = "a chunk that was not wanted, wanted one for each `want`"
             raise ValueError(message)
         frames = feed.read_frames(pipe, chunk.header.n_frames)
         if self._wanted_for == self.source.starts:
-            self.source.feed(chunk.header, frames)
+            self.source.feed(*self._converted(chunk.header, frames))
         self._wanted = False
+
+    def _converted(self, header: ChunkHeader, frames: NDArray[np.float32]) -> tuple[ChunkHeader, NDArray[np.float32]]:
+        """A chunk at the player's rate; its last frames come with the next one."""
+        from_hz, to_hz = self._rates
+        if from_hz == to_hz:
+            return header, frames
+        begins, beat = self._resampler.given, self._resampler.place_of(self._resampler.taken + header.to_beat)
+        finite = bool(np.isfinite(frames).all())
+        converted = self._resampler.process(frames if finite else np.zeros_like(frames))
+        if not finite:  # the chain silences and counts it; in the filter it would stay for the next chunk, too
+            converted[:] = np.nan
+        return ChunkHeader(header.condition, len(converted), header.beat_frames * to_hz / from_hz,
+                           max(0, beat - begins)), converted
 
     def close(self) -> None:
         """End the connection; from any thread."""
@@ -86,7 +108,7 @@ class Door:
     path : Path
         The socket; one left by a dead player is replaced.
     rate_hz : int
-        Of the player: streams at another rate are refused.
+        Of the player; streams at another rate are converted.
     obey : callable
         Carries out a command; called from the guests' threads; returns what to answer.
     fed : callable
@@ -148,13 +170,14 @@ class Door:
         if not isinstance(opening, feed.Open):
             message = "a chunk before the stream was opened, wanted `open` first"
             raise ValueError(message)
-        if opening.rate_hz != self._rate_hz:
-            message = f"stream {opening.stream!r} at {opening.rate_hz} Hz, wanted {self._rate_hz} Hz"
+        if not LOWEST_RATE_HZ <= opening.rate_hz <= HIGHEST_RATE_HZ:
+            wanted = f"wanted {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+            message = f"stream {opening.stream!r} at {opening.rate_hz} Hz, {wanted}"
             raise ValueError(message)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
         before = self._inlets.get(opening.stream)  # a producer that comes back goes on where its stream stands
         source = before.source if before is not None else StreamSource(opening.stream, self._rate_hz)
-        self._inlets[opening.stream] = inlet = Inlet(connection, source)
+        self._inlets[opening.stream] = inlet = Inlet(connection, source, (opening.rate_hz, self._rate_hz))
         if before is not None:
             before.close()  # the newest producer has the stream
         connection.sendall(feed.encode_feed(feed.Welcome()))
@@ -164,7 +187,7 @@ class Door:
                 if not isinstance(chunk, feed.Chunk):
                     message = "a second `open`, wanted chunks"
                     raise ValueError(message)
-                inlet.take(chunk, pipe, self._rate_hz)
+                inlet.take(chunk, pipe)
                 self._fed()
         finally:
             inlet.open = False

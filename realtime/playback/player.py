@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import msgspec
@@ -26,6 +26,7 @@ from realtime.playback import protocol
 from realtime.playback.address import door_of
 from realtime.playback.calibration import Calibration, read_calibration
 from realtime.playback.clips import ClipLibrary, Loop
+from realtime.playback.device_sink import rate_of_card
 from realtime.playback.door import Door
 from realtime.playback.gate import Gate
 from realtime.playback.latch import Latch
@@ -34,6 +35,7 @@ from realtime.playback.mixer import Mixer
 from realtime.playback.monitor import Monitor, dose_before
 from realtime.playback.news import EventWriter, Hearing
 from realtime.playback.output import Output
+from realtime.playback.resampling import warm_up as warm_up_resampling
 from realtime.playback.safety import ChainSettings, SafetyChain, warm_up
 from realtime.playback.settings import PlayerSettings, is_volume
 from realtime.playback.streaming import Streaming
@@ -73,6 +75,8 @@ class Player:
 
     def __init__(self, configuration: protocol.Configure, events: EventWriter) -> None:
         settings = configuration.settings
+        if settings.sink in ("device", "auto"):
+            settings = replace(settings, rate_hz=rate_of_card(settings.rate_hz))
         self._settings = settings
         self._parent_pid = configuration.parent_pid
         self._events = events
@@ -80,7 +84,7 @@ class Player:
         self._mixer = Mixer(settings.rate_hz, settings.fade_s)
         calibration = None
         if settings.calibration is not None:
-            calibration = read_calibration(settings.calibration, settings.rate_hz)
+            calibration = read_calibration(settings.calibration)
         self._chain = SafetyChain(_chain_settings(settings, calibration))
         self._block_frames = 2 * self._chain.chunk_frames
         self._latch = Latch(settings.played_wav)
@@ -204,6 +208,8 @@ class Player:
                 priority=priority,
                 device=output.drain.device,
                 door=str(door_of(self._settings.played_wav)) if self._streaming.door else "",
+                rate_hz=self._settings.rate_hz,
+                converted=self._library.converted,
             )
         )
 
@@ -268,7 +274,7 @@ def _chain_settings(settings: PlayerSettings, calibration: Calibration | None) -
     ceiling_dbfs, taps = settings.ceiling_dbfs, None
     if calibration is not None:
         ceiling_dbfs = min(ceiling_dbfs, settings.loudest_db_spl - calibration.db_spl_at_0dbfs)
-        taps = calibration.taps
+        taps = calibration.taps_at(settings.rate_hz)
     return ChainSettings(settings.rate_hz, settings.volume_db, ceiling_dbfs, settings.gain_db, taps)
 
 
@@ -305,6 +311,7 @@ def main() -> int:
         if not isinstance(first, protocol.Configure):
             events.put(protocol.Failed(f"The first command was {first}, wanted configure.", ""))
             return 1
+        warm_up_resampling()
         warm_up()  # before it has priority: compiling takes seconds, once on a machine
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         priority = _ask_for_priority()

@@ -91,6 +91,10 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
         The sound card, as the system names it; "" without one.
     door : str
         The player's own socket, for STOP and for producers of streams; "" when the folder takes none.
+    rate_hz : int
+        Frames per second of the sink and the recording: what was asked for, or what the card takes instead.
+    converted : str
+        Which clips are at another rate or of more than two channels, and so converted, in words; "" for none.
     """
 
     sink: str
@@ -101,6 +105,8 @@ class Started(msgspec.Struct, frozen=True, tag_field="event", tag="started"):
     priority: str
     device: str
     door: str
+    rate_hz: int
+    converted: str
 
 
 class Sounding(msgspec.Struct, frozen=True, tag_field="event", tag="sounding"):

@@ -10,7 +10,7 @@ from realtime.errors import ConfigError
 Sink = Literal["auto", "device", "wav", "null"]
 Mode = Literal["desk", "scanner"]
 RATE_HZ = 48000
-"""Of all sound: clips at another rate are refused, not resampled."""
+"""Of sound that is made here; what comes at another rate is converted to that of the sink."""
 
 LOUDEST_DB = 12.0  # of the operator's volume; the ceiling holds whatever it is
 
@@ -87,7 +87,7 @@ class PlayerSettings(SoundSettings):
         Exactly what was played; a numbered neighbour is made when it exists. Not written by sink "null".
         The player's door and its STOP lie beside it.
     rate_hz : int
-        Frames per second of clips and sink.
+        Frames per second of the sink; a card that refuses them gets another rate that it takes.
     """
 
     played_wav: Path = field(kw_only=True)

@@ -1,6 +1,7 @@
 """The session's side of the sound: cues and levels to the player, conditions to what generates; what they say back."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,11 @@ from realtime.generators.host_protocol import STREAM, Broken, Feeding, StandIn
 from realtime.messages import Cue
 from realtime.playback import protocol
 from realtime.playback.lasting import LastingPlayer
+from realtime.playback.settings import RATE_HZ
 from realtime.session.fold import Outcome
 from realtime.session.telling import Telling
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,8 @@ class Sounding:
             match event:
                 case protocol.Sounding():
                     self._sounds(event)
-                case protocol.Started() if self.player.n_starts > 1:
-                    where = event.played_wav or "no file"
-                    self.telling.alarm(f"player: started again; sound goes on and is recorded in {where}", "person")
-                    self._feed_another(event)
+                case protocol.Started():
+                    self._started(event)
                 case protocol.Conditioned():
                     self._conditioned(event)
                 case protocol.Stalled():
@@ -146,7 +148,16 @@ class Sounding:
         elif asked is not None and asked.clip_id:
             await unplayable(asked.clip_id)
 
-    def _feed_another(self, event: protocol.Started) -> None:
+    def _started(self, event: protocol.Started) -> None:
+        if event.converted:
+            logger.info("player: %s", event.converted)
+        if event.rate_hz != RATE_HZ:
+            logger.info("player: the sound card does not take %d Hz; all sound is converted to its %d Hz", RATE_HZ,
+                        event.rate_hz)
+        if self.player.n_starts == 1:
+            return
+        where = event.played_wav or "no file"
+        self.telling.alarm(f"player: started again; sound goes on and is recorded in {where}", "person")
         self._feeding = False
         if self.generator is not None:
             self.generator.feed(Path(event.door))
