@@ -264,20 +264,21 @@ def calibrate_selection(
         catalogue: Annotated[Path, typer.Option(help="Corpus of the sessions to come.")],
         per_minute: Annotated[float, typer.Option(help="False switches allowed a minute.", min=0.0)] = 2.0,
         json_file: JsonOption = None) -> None:
-    """Choose the selection's smoothing and margin so that the music stays still while nothing is heard."""
-    from offline_training.corpus_calibration import calibrate, rest_embeddings  # noqa: PLC0415
+    """Choose the selection's odds so that the music stays still while nothing is heard."""
+    from offline_training.corpus_calibration import calibrate, read_rest  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
     with one_sentence_of_ours():
-        embeddings, tr_s = rest_embeddings(session)
-        chosen = calibrate(embeddings, tr_s, read_catalogue(catalogue, check_audio=False), per_minute)
-    Console().print(f"\\[selection]\nsmoothing = {chosen.settings.smoothing:g}\nmargin = {chosen.settings.margin:g}\n"
+        chosen = calibrate(read_rest(session, read_catalogue(catalogue, check_audio=False)), per_minute)
+    settings = chosen.settings
+    Console().print(f"\\[selection]\ngenre_odds = {settings.genre_odds:g}\nclip_odds = {settings.clip_odds:g}\n"
                     f"# {chosen.switches_per_minute:.1f} false switches a minute in {chosen.rest_s:.0f} s of rest, "
-                    f"{chosen.before_per_minute:.1f} with the usual settings", highlight=False, soft_wrap=True)
-    write_figures(json_file, {"smoothing": chosen.settings.smoothing, "margin": chosen.settings.margin,
+                    f"{chosen.before_per_minute:.1f} with the usual odds; raised by {chosen.raised_sd:g} standard "
+                    f"deviations ({chosen.lead_sd:.2f}) of the log odds at rest", highlight=False, soft_wrap=True)
+    write_figures(json_file, {"genre_odds": settings.genre_odds, "clip_odds": settings.clip_odds,
                               "switches_per_minute": chosen.switches_per_minute,
                               "before_per_minute": chosen.before_per_minute, "rest_s": chosen.rest_s,
-                              "volumes_to_follow": chosen.volumes_to_follow})
+                              "lead_sd": chosen.lead_sd, "raised_sd": chosen.raised_sd})
 
 
 @corpus_app.command()

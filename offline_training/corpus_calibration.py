@@ -1,7 +1,8 @@
-"""How much smoothing and margin keep the music still while nothing is heard: chosen from a rest run.
+"""What odds keep the music still while nothing is heard: chosen from a rest run, for one decoder and one corpus.
 
-At rest whatever the decoder says is error, so every switch is false. Of all pairs of smoothing and
-margin that switch less often than allowed, the one that follows a true change soonest is taken.
+At rest whatever the decoder says is error, so every switch is false. The log odds by which another clip leads there
+scatter; both odds of the selection are raised by one factor, counted in standard deviations of that scatter, to the
+first that switches seldom enough.
 """
 
 from collections.abc import Sequence
@@ -9,20 +10,41 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
-from realtime.music.index import direction
-from realtime.music.selection import SelectionSettings, SelectionState, look, select, steer
+from realtime.bundle import read_bundle
+from realtime.decoding.posterior import Posterior, believe
+from realtime.music.selection import SelectionSettings, SelectionState, look, select
 from realtime.ports import MusicIndex
 from realtime.session.folder import SessionFolder
 from realtime.session.record import decode_vector, read_documents
 
-SMOOTHINGS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
-MARGINS = tuple(round(0.01 * step, 2) for step in range(0, 61))
-_SURE = float("inf")
+STEPS_SD = tuple(0.25 * step for step in range(0, 33))
 _SHORTEST_S = 60.0
-_GAIN = 0.5  # by how much a clip that is truly heard beats another, in cosine: what followers are compared at
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What was decoded while nothing was heard.
+
+    Attributes
+    ----------
+    beliefs : tuple of Posterior
+        One per usable volume, in order.
+    volumes : tuple of int
+        Their indices.
+    tr_s : float
+        Repetition time.
+    """
+
+    beliefs: tuple[Posterior, ...]
+    volumes: tuple[int, ...]
+    tr_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Time that its volumes took."""
+        return len(self.beliefs) * self.tr_s
 
 
 @dataclass(frozen=True)
@@ -32,13 +54,15 @@ class Calibration:
     Attributes
     ----------
     settings : SelectionSettings
-        With the smoothing and margin chosen.
+        With the odds chosen.
     switches_per_minute : float
         What they switch at rest.
     before_per_minute : float
         What the settings given did.
-    volumes_to_follow : int
-        After a change by half a cosine, until the margin is passed.
+    lead_sd : float
+        Standard deviation, at rest, of the log odds by which the best other clip led what played.
+    raised_sd : float
+        By how many of them the log odds were raised.
     rest_s : float
         Length of the rest that counted.
     """
@@ -46,104 +70,90 @@ class Calibration:
     settings: SelectionSettings
     switches_per_minute: float
     before_per_minute: float
-    volumes_to_follow: int
+    lead_sd: float
+    raised_sd: float
     rest_s: float
 
 
-def rest_embeddings(session: Path) -> tuple[NDArray[np.float32], float]:
-    """Decoded vectors (n_volumes, dim) of a recorded session of rest, and its repetition time in seconds.
+def read_rest(session: Path, index: MusicIndex) -> Rest:
+    """A recorded session of rest, as the music of this index would have been judged by its bundle.
 
     Raises
     ------
     DatasetError
-        No record there, or no vector in it.
+        No record there, or no vector in it, or vectors of another space than the index's.
+    BundleError
+        The session's bundle is missing or damaged.
     """
+    folder = SessionFolder(session)
     rows, tr_s = [], 0.0
-    for document in read_documents(SessionFolder(session).record):
+    for document in read_documents(folder.record):
         if document["doc"] == "start":
             tr_s = float(document["run"]["tr_s"])
         elif document["doc"] == "step" and document["embedding"] and document["status"] == "OK":
-            rows.append(decode_vector(document["embedding"]))
+            rows.append(document)
     if not rows or tr_s <= 0:
         raise DatasetError(f"{session} holds no recorded session with decoded volumes; stream a rest run first: "
                            "innerear replay RUN --bundle BUNDLE --catalogue CATALOGUE --session FOLDER")
-    return np.stack(rows), tr_s
+    vectors = [decode_vector(row["embedding"]) for row in rows]
+    if vectors[0].shape != (index.space.dim,):
+        raise DatasetError(f"the rest run was decoded into {len(vectors[0])} dimensions, the corpus has "
+                           f"{index.space.dim}; give the corpus of the session to come, in the bundle's space")
+    scale = read_bundle(folder.bundle).manifest.posterior_scale
+    beliefs = tuple(believe(index, vector, scale, int(row["n"])) for vector, row in zip(vectors, rows, strict=True))
+    return Rest(beliefs, tuple(int(row["volume"]) for row in rows), tr_s)
 
 
-def calibrate(embeddings: NDArray[np.float32], tr_s: float, index: MusicIndex, most_per_minute: float,
-              settings: SelectionSettings | None = None) -> Calibration:
-    """Choose smoothing and margin.
+def calibrate(rest: Rest, most_per_minute: float, settings: SelectionSettings | None = None) -> Calibration:
+    """Choose the odds.
 
     Parameters
     ----------
-    embeddings : float32 array of shape (n_volumes, dim)
-        Decoded at rest, one after the other, in the index's space; at least a minute.
-    tr_s : float
-        Repetition time.
-    index : MusicIndex
-        The music that would have played.
+    rest : Rest
+        At least a minute.
     most_per_minute : float
         False switches allowed.
     settings : SelectionSettings, optional
-        Dwell and exclusions to keep.
+        Odds to begin from, dwell and exclusions to keep.
 
     Raises
     ------
     DatasetError
-        Less than a minute of rest, vectors of another dimension, or nothing tried is still enough.
+        Less than a minute of rest, or nothing tried is still enough.
     """
     given = settings or SelectionSettings()
-    if embeddings.shape[1] != index.space.dim or len(embeddings) * tr_s < _SHORTEST_S:
-        raise DatasetError(f"the rest run has {len(embeddings)} decoded volumes of {tr_s:g} s in {embeddings.shape[1]} "
-                           f"dimensions, wanted {_SHORTEST_S:g} s in {index.space.dim}; record more rest, with the "
-                           "bundle and catalogue of the session to come")
-    best: Calibration | None = None
-    before = false_switches(embeddings, tr_s, index, given)
-    for smoothing in SMOOTHINGS:
-        margin, switches = _smallest_margin(embeddings, tr_s, index, replace(given, smoothing=smoothing),
-                                            most_per_minute)
-        if margin is None:
-            continue
-        volumes = volumes_to_follow(smoothing, margin)
-        if best is None or volumes < best.volumes_to_follow:
-            best = Calibration(replace(given, smoothing=smoothing, margin=margin), switches, before, volumes,
-                               len(embeddings) * tr_s)
-    if best is None:
-        raise DatasetError(f"no smoothing up to {SMOOTHINGS[-1]} and margin up to {MARGINS[-1]} keeps this rest run "
-                           f"below {most_per_minute:g} switches a minute; allow more, or decode with a better bundle")
-    return best
+    if rest.length_s < _SHORTEST_S:
+        raise DatasetError(f"the rest run has {len(rest.beliefs)} decoded volumes of {rest.tr_s:g} s, wanted "
+                           f"{_SHORTEST_S:g} s; record more rest, with trials marked as in the session to come")
+    sd = float(np.std(leads(rest, given)))
+    before = false_switches(rest, given)
+    for step in STEPS_SD:
+        factor = float(np.exp(step * sd))
+        chosen = replace(given, genre_odds=round(given.genre_odds * factor, 2),
+                         clip_odds=round(given.clip_odds * factor, 2))
+        switches = false_switches(rest, chosen)
+        if switches <= most_per_minute:
+            return Calibration(chosen, switches, before, sd, step, rest.length_s)
+    raise DatasetError(f"no odds up to {STEPS_SD[-1]:g} standard deviations ({sd:.2f} in log odds) keep this rest run "
+                       f"below {most_per_minute:g} switches a minute; allow more, or decode with a better bundle")
 
 
-def false_switches(embeddings: NDArray[np.float32], tr_s: float, index: MusicIndex,
-                   settings: SelectionSettings) -> float:
-    """Switches a minute that the policy makes on these vectors, the first choice not counted."""
+def leads(rest: Rest, settings: SelectionSettings) -> Sequence[float]:
+    """Log odds of the best other clip against the one that the first volume chose, volume by volume."""
+    barred = frozenset(settings.excluded)
+    first = look(rest.beliefs[0], None, barred).best
+    playing = next(clip for clip in rest.beliefs[0].clips if clip.clip_id == first)
+    odds = [look(belief, playing, barred).odds for belief in rest.beliefs[1:]]
+    return [float(np.log(value)) for value in odds if 0.0 < value < np.inf]
+
+
+def false_switches(rest: Rest, settings: SelectionSettings) -> float:
+    """Switches a minute that the policy makes in this rest, the first choice not counted."""
     barred, state, n_switches = frozenset(settings.excluded), SelectionState(), 0
-    for volume, embedding in enumerate(embeddings):
-        state = steer(state, direction(embedding, index.centre), settings.smoothing)
-        decision = select(state, look(state, index, barred), _SURE, volume, tr_s, settings)
+    clips = {clip.clip_id: clip for belief in rest.beliefs for clip in belief.clips}
+    for volume, belief in zip(rest.volumes, rest.beliefs, strict=True):
+        outlook = look(belief, clips[state.playing] if state.playing else None, barred)
+        decision = select(state, outlook, belief.confidence * len(belief.clips), volume, rest.tr_s, settings)
         n_switches += decision.kind == "switch" and bool(state.playing)
         state = decision.state
-    return n_switches / (len(embeddings) * tr_s / 60.0)
-
-
-def volumes_to_follow(smoothing: float, margin: float) -> int:
-    """Volumes until a lead that jumps from -0.5 to 0.5 has passed the margin through the smoothing."""
-    lead, volumes = -_GAIN, 0
-    while lead < margin and volumes < 1000:
-        lead, volumes = smoothing * lead + (1.0 - smoothing) * _GAIN, volumes + 1
-    return volumes
-
-
-def _smallest_margin(embeddings: NDArray[np.float32], tr_s: float, index: MusicIndex, settings: SelectionSettings,
-                     most_per_minute: float) -> tuple[float | None, float]:
-    """The smallest margin that is still enough, by halving, and what it switches; None when none is."""
-    def switches(margins: Sequence[float], place: int) -> float:
-        return false_switches(embeddings, tr_s, index, replace(settings, margin=margins[place]))
-
-    low, high = 0, len(MARGINS) - 1
-    if switches(MARGINS, high) > most_per_minute:
-        return None, 0.0
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if switches(MARGINS, middle) <= most_per_minute else (middle + 1, high)
-    return MARGINS[high], switches(MARGINS, high)
+    return n_switches / (rest.length_s / 60.0)

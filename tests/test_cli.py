@@ -109,11 +109,11 @@ def test_all_that_is_wrong_is_named_at_once(world: World) -> None:
 
 def test_an_unknown_key_is_named_with_its_file(world: World) -> None:
     config = world.folder / "live.toml"
-    config.write_text("[selection]\nmargni = 0.1\n")
+    config.write_text("[selection]\nclip_ods = 4\n")
     done = check(world, "--config", config)
     assert done.returncode == 1
     assert "live.toml" in done.stderr
-    assert "did you mean 'margin'" in done.stderr
+    assert "did you mean 'clip_odds'" in done.stderr
 
 
 def test_a_busy_port_is_refused_with_its_remedy(world: World) -> None:

@@ -34,9 +34,9 @@ def test_every_shipped_plan_loads_and_its_designs_fit_its_scans(path: Path) -> N
 
 
 def test_the_file_says_what_the_settings_become(tmp_path: Path) -> None:
-    settings = load(tmp_path, GOOD + "[selection]\nmargin = 0.1\nexcluded = ['a']\n[playback]\nsink = 'null'\n")
+    settings = load(tmp_path, GOOD + "[selection]\nclip_odds = 4.0\nexcluded = ['a']\n[playback]\nsink = 'null'\n")
     assert settings.bundle == Path("b")
-    assert settings.selection.margin == 0.1
+    assert settings.selection.clip_odds == 4.0
     assert settings.selection.excluded == ("a",)
     assert settings.playback.sink == "null"
 
@@ -48,12 +48,12 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_named_at_once_with_file_and_key(tmp_path: Path) -> None:
-    text = 'bundel = "b"\ncatalogue = "c"\nsession = 3\n[selection]\nmargni = 1\nsmoothing = "a lot"\n'
+    text = 'bundel = "b"\ncatalogue = "c"\nsession = 3\n[selection]\nclip_ods = 1\ndwell_s = "a lot"\n'
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     message = str(caught.value)
-    for part in ("live.toml", "'bundel'", "did you mean 'bundle'", "'selection.margni'", "did you mean 'margin'",
-                 "selection.smoothing", "'a lot'", "session"):
+    for part in ("live.toml", "'bundel'", "did you mean 'bundle'", "'selection.clip_ods'", "did you mean 'clip_odds'",
+                 "selection.dwell_s", "'a lot'", "session"):
         assert part in message
 
 

@@ -1,6 +1,7 @@
 """Finding music in a corpus, and keeping a selection still at rest."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,18 @@ import soundfile
 from typer.testing import CliRunner
 
 from offline_training.__main__ import app
-from offline_training.corpus_calibration import SMOOTHINGS, calibrate, false_switches, volumes_to_follow
+from offline_training.corpus_calibration import Rest, calibrate, false_switches
 from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.corpus_search import by_words, like_recording
 from offline_training.errors import DatasetError
+from realtime.bundle import write_bundle
+from realtime.decoding.posterior import believe
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.session.folder import SessionFolder
 from realtime.session.record import encode_vector
+from tests.builders import bundle as small_bundle
 from tests.qdrant_room import qdrant_server
 
 SPACE = EmbeddingSpace("words", 3, "")
@@ -110,47 +114,53 @@ def rest_of(n: int, index: Catalogue, memory: float = 0.6, seed: int = 1) -> np.
     return (index.centre + rows).astype(np.float32)
 
 
+def rest_from(rows: np.ndarray, index: Catalogue) -> Rest:
+    """As a session would have judged it, ten volumes a trial."""
+    beliefs = tuple(believe(index, row, [4.0 + n for n in range(10)], k % 10 + 1) for k, row in enumerate(rows))
+    return Rest(beliefs, tuple(range(len(rows))), 1.5)
+
+
 def random_index(n_clips: int = 60, dim: int = 24) -> Catalogue:
     rows = np.random.default_rng(4).standard_normal((n_clips, dim)).astype(np.float32) + 1.0
-    return Catalogue(EmbeddingSpace("random", dim, ""), [Clip(f"{n:02}", Path("x")) for n in range(n_clips)], rows,
-                     rows.mean(axis=0))
+    return Catalogue(EmbeddingSpace("random", dim, ""),
+                     [Clip(f"{n:02}", Path("x"), genre=f"g{n % 6}") for n in range(n_clips)], rows, rows.mean(axis=0))
 
 
-def test_a_calibrated_selection_is_still_at_rest_and_no_slower_than_it_must_be() -> None:
+def test_a_calibrated_selection_is_still_at_rest_and_no_more_cautious_than_it_must_be() -> None:
     index = random_index()
-    rest = rest_of(400, index)
-    chosen = calibrate(rest, 1.5, index, most_per_minute=2.0)
-    assert chosen.before_per_minute > 4.0
-    assert chosen.switches_per_minute <= 2.0
-    assert false_switches(rest, 1.5, index, chosen.settings) == chosen.switches_per_minute
-    assert false_switches(rest_of(400, index, seed=2), 1.5, index, chosen.settings) <= 4.0  # another rest
-    strict = calibrate(rest, 1.5, index, most_per_minute=0.2)
-    assert strict.volumes_to_follow >= chosen.volumes_to_follow
-    assert chosen.settings.smoothing in SMOOTHINGS
+    rest = rest_from(rest_of(400, index), index)
+    chosen = calibrate(rest, most_per_minute=1.0)
+    assert chosen.before_per_minute > 2.0
+    assert chosen.switches_per_minute <= 1.0
+    assert false_switches(rest, chosen.settings) == chosen.switches_per_minute
+    factor = np.exp(chosen.raised_sd * chosen.lead_sd)
+    assert chosen.settings.genre_odds == pytest.approx(1.5 * factor, rel=0.01)
+    assert chosen.settings.clip_odds == pytest.approx(10.0 * factor, rel=0.01)
+    other = rest_from(rest_of(400, index, seed=2), index)
+    assert false_switches(other, chosen.settings) < false_switches(other, SelectionSettings())
+    assert calibrate(rest, most_per_minute=0.2).raised_sd >= chosen.raised_sd
+    assert calibrate(rest, most_per_minute=100.0).settings == SelectionSettings()
 
 
-def test_smoothing_and_margin_cost_volumes() -> None:
-    assert volumes_to_follow(0.0, 0.0) == 1
-    assert volumes_to_follow(0.5, 0.05) == 2
-    assert volumes_to_follow(0.9, 0.05) > volumes_to_follow(0.5, 0.05)
-
-
-@pytest.mark.parametrize(("n", "most", "sentence"), [
-    (20, 2.0, "wanted 60 s in 24"), (200, -1.0, "keeps this rest run")])
+@pytest.mark.parametrize(("n", "most", "sentence"), [(20, 2.0, "wanted 60 s"), (200, -1.0, "keep this rest run")])
 def test_a_rest_run_that_does_not_do_is_refused(n: int, most: float, sentence: str) -> None:
     index = random_index()
     with pytest.raises(DatasetError, match=sentence):
-        calibrate(rest_of(n, index), 1.5, index, most, SelectionSettings())
+        calibrate(rest_from(rest_of(n, index), index), most)
 
 
 def test_a_recorded_session_of_rest_gives_the_lines_for_the_settings(corpus, tmp_path) -> None:
     invoke("calibrate", tmp_path, "--catalogue", corpus.folder, code=1)
     catalogue = read_catalogue(corpus.folder)
     lines = [{"doc": "start", "run": {"tr_s": 1.5}}]
-    lines += [{"doc": "step", "status": "OK", "embedding": encode_vector(row)} for row in rest_of(100, catalogue)]
-    SessionFolder(tmp_path).record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines += [{"doc": "step", "status": "OK", "volume": k, "n": k % 10 + 1, "embedding": encode_vector(row)}
+              for k, row in enumerate(rest_of(100, catalogue))]
+    folder = SessionFolder(tmp_path)
+    folder.record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = small_bundle()
+    write_bundle(folder.bundle, replace(made, manifest=replace(made.manifest, posterior_scale=(2.0, 4.0, 6.0, 8.0))))
     shown = invoke("calibrate", tmp_path, "--catalogue", corpus.folder, "--json", tmp_path / "chosen.json")
     figures = json.loads((tmp_path / "chosen.json").read_text())
-    assert shown.startswith(f"[selection]\nsmoothing = {figures['smoothing']:g}\nmargin = {figures['margin']:g}\n")
+    assert shown.startswith(f"[selection]\ngenre_odds = {figures['genre_odds']:g}\nclip_odds = ")
     assert figures["rest_s"] == 150.0
     assert figures["switches_per_minute"] <= 2.0

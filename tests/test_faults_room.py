@@ -100,7 +100,7 @@ def test_a_session_is_not_resumed_with_other_inputs_than_it_began_with(room: Roo
     write_bundle(other.bundle, builders.bundle(seed=1))
     np.save(other.catalogue / "embeddings.npy", np.load(other.catalogue / "embeddings.npy") + 1)
     other.events.write_text("onset\tduration\tclip_id\n0\t5\tclip00\n")
-    settings = room.settings + "[selection]\nmargin = 0.2\n"
+    settings = room.settings + "[selection]\nclip_odds = 4.0\n"
     with live(replace(room, world=other, settings=settings)) as process:
         errors = process.communicate(timeout=90)[1]
     assert process.returncode == 1

@@ -1,5 +1,7 @@
 """Selection: does not flicker, does not lag, does not guess."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,130 +9,138 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.decoding.posterior import Posterior, posterior
+from realtime.errors import ConfigError
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
-from realtime.music.index import direction
-from realtime.music.selection import Decision, Outlook, SelectionSettings, SelectionState, look, select, steer
+from realtime.music.selection import Decision, Outlook, SelectionSettings, SelectionState, look, select
 
 SURE = 100.0
-DIM = 4
+GENRES = {"a": "rock", "b": "rock", "c": "jazz", "d": "jazz"}
 
 
-def clips_along_the_axes(bpm: float = 0.0) -> Catalogue:
-    """Clips a, b, c, d: the similarity to each is one coordinate of the direction."""
-    return Catalogue(EmbeddingSpace("axes", DIM, ""), [Clip(name, Path("x"), bpm=bpm) for name in "abcd"],
-                     np.eye(DIM, dtype=np.float32), np.zeros(DIM, np.float32))
+def belief_in(shares: Sequence[float], genres: dict[str, str] | None = None, bpm: float = 0.0) -> Posterior:
+    """A posterior over clips a, b, c, d with these shares, up to their sum."""
+    genres = GENRES if genres is None else genres
+    clips = [Clip(name, Path("x"), genre=genres.get(name, ""), bpm=bpm) for name in "abcd"[: len(shares)]]
+    return posterior(np.log(np.maximum(np.array(shares) / sum(shares), 1e-30)), clips, [1.0], 1)
 
 
-AXES = clips_along_the_axes()
-
-
-def step(state: SelectionState, embedding: list[float], *, times_chance: float = SURE, volume: int = 100,
-         settings: SelectionSettings | None = None, barred: tuple[str, ...] = (),
-         index: Catalogue = AXES) -> Decision:
-    chosen = settings or SelectionSettings(smoothing=0.0)
-    towards = direction(np.array(embedding, np.float32), index.centre)
-    steered = steer(state, towards, chosen.smoothing)
-    return select(steered, look(steered, index, barred), times_chance, volume, 1.0, chosen)
+def step(state: SelectionState, belief: Posterior, *, times_chance: float = SURE, volume: int = 100,
+         settings: SelectionSettings | None = None, barred: tuple[str, ...] = ()) -> Decision:
+    playing = next((clip for clip in belief.clips if clip.clip_id == state.playing), None)
+    return select(state, look(belief, playing, barred), times_chance, volume, 1.0, settings or SelectionSettings())
 
 
 def test_the_first_confident_evidence_starts_the_music() -> None:
-    decision = step(SelectionState(), [0.1, 0.9, 0.2, 0.3])
+    decision = step(SelectionState(), belief_in([1, 6, 2, 2]))
     assert (decision.kind, decision.state.playing, decision.state.since_volume) == ("switch", "b", 100)
 
 
 def test_without_confidence_nothing_changes() -> None:
-    decision = step(SelectionState(playing="a"), [0.1, 0.9, 0.2, 0.3], times_chance=1.2)
+    decision = step(SelectionState("a"), belief_in([1, 9, 1, 1]), times_chance=1.2)
     assert (decision.kind, decision.state.playing) == ("hold", "a")
 
 
-def test_a_clip_must_beat_the_playing_one_by_the_margin() -> None:
-    playing, settings = SelectionState(playing="a"), SelectionSettings(smoothing=0.0, margin=0.1)
-    assert step(playing, [0.50, 0.56, 0.4, 0.5], settings=settings).kind == "keep"
-    assert step(playing, [0.50, 0.65, 0.4, 0.4], settings=settings).kind == "switch"
+def test_the_likeliest_genre_plays_though_a_clip_of_another_leads() -> None:
+    assert step(SelectionState(), belief_in([4, 0, 3, 3])).state.playing == "c"
+
+
+@pytest.mark.parametrize(("shares", "plays"), [([5, 0, 3, 4], "a"), ([5, 0, 4, 4], "d"), ([9, 0, 0, 5], "a")])
+def test_another_genre_must_be_so_many_times_as_probable(shares: list[float], plays: str) -> None:
+    shares[3] += 0.01  # the better of the two
+    assert step(SelectionState("a"), belief_in(shares)).state.playing == plays
+
+
+def test_another_clip_of_the_same_genre_must_be_far_more_probable() -> None:
+    assert step(SelectionState("a"), belief_in([1, 9, 1, 1])).kind == "keep"
+    assert step(SelectionState("a"), belief_in([1, 11, 1, 1])).state.playing == "b"
+
+
+def test_music_without_genres_is_chosen_clip_by_clip() -> None:
+    assert step(SelectionState("a"), belief_in([1, 9, 1, 1], {})).kind == "keep"
+    assert step(SelectionState("a"), belief_in([1, 11, 1, 1], {})).state.playing == "b"
+
+
+def test_a_clip_that_is_no_candidate_any_more_gives_way() -> None:
+    belief = belief_in([2, 1, 1], {"a": "rock", "b": "jazz", "c": "pop"})
+    gone = Clip("z", Path("x"), genre="folk")
+    assert look(belief, gone, ()) == Outlook("a", float("inf"))
 
 
 @pytest.mark.parametrize(("bpm", "bar_s"), [(60.0, 4.0), (240.0, 2.0), (0.0, 2.0)])
 def test_a_clip_plays_for_two_seconds_and_a_bar(bpm: float, bar_s: float) -> None:
-    index = clips_along_the_axes(bpm)
     for age in range(1, 7):
-        decision = step(SelectionState(playing="a", since_volume=100 - age), [0.0, 0.9, 0.0, 0.0], index=index)
+        decision = step(SelectionState("a", 100 - age), belief_in([0, 0, 9, 0], bpm=bpm))
         assert decision.kind == ("switch" if age >= bar_s else "keep")
 
 
-def test_one_odd_volume_does_not_switch_when_smoothed() -> None:
-    settings = SelectionSettings(smoothing=0.5)
-    state = SelectionState()
-    for volume in range(10):
-        state = step(state, [0.8, 0.0, 0.0, 0.0], settings=settings, volume=volume).state
-    odd = step(state, [0.2, 0.6, 0.0, 0.0], settings=settings, volume=10)
-    assert odd.state.playing == "a"
-    lasting = odd.state
-    for volume in range(11, 15):
-        lasting = step(lasting, [0.2, 0.6, 0.0, 0.0], settings=settings, volume=volume).state
-    assert lasting.playing == "b"
-
-
 def test_an_excluded_clip_never_plays() -> None:
-    assert step(SelectionState(), [0.1, 0.9, 0.2, 0.0], barred=("b",)).state.playing == "c"
-    nothing = step(SelectionState(), [0.1, 0.9, 0.2, 0.0], barred=("a", "b", "c", "d"))
+    assert step(SelectionState(), belief_in([1, 9, 2, 1]), barred=("b",)).state.playing == "a"
+    assert step(SelectionState(), belief_in([1, 9, 2, 1]), barred=("a", "b")).state.playing == "c"
+    nothing = step(SelectionState(), belief_in([1, 9, 2, 1]), barred=("a", "b", "c", "d"))
     assert (nothing.kind, nothing.state.playing) == ("hold", "")
 
 
-def test_ties_go_to_the_first_clip_by_name() -> None:
-    assert step(SelectionState(), [0.2, 0.7, 0.7, 0.7]).state.playing == "b"
+def test_ties_go_to_the_first_genre_by_name_and_its_first_clip() -> None:
+    assert step(SelectionState(), belief_in([1, 1, 1, 1])).state.playing == "c"
 
 
-vectors = st.lists(st.floats(-1, 1, width=32), min_size=DIM, max_size=DIM)
+def test_odds_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"genre_odds is 0\.5, clip_odds is nan, wanted at least 1"):
+        SelectionSettings(genre_odds=0.5, clip_odds=float("nan"))
 
 
-@given(st.lists(vectors, min_size=1, max_size=30), st.floats(0.0, 0.95))
-def test_the_lead_of_the_smoothed_direction_is_that_of_smoothed_similarities(
-        sequence: list[list[float]], smoothing: float) -> None:
-    rng = np.random.default_rng(2)
-    rows = rng.standard_normal((9, DIM)).astype(np.float32)
-    index = Catalogue(EmbeddingSpace("random", DIM, ""), [Clip(f"{n}", Path("x")) for n in range(9)], rows,
-                      rows.mean(axis=0))
-    state, smoothed = SelectionState(playing="4"), np.zeros(9)
-    for number, embedding in enumerate(np.array(sequence, np.float32)):
-        state = steer(state, direction(embedding, index.centre), smoothing)
-        now = index.similarities(embedding).astype(np.float64)
-        smoothed = now if number == 0 else smoothing * smoothed + (1 - smoothing) * now
-    assert look(state, index, ()).lead == pytest.approx(smoothed.max() - smoothed[4], abs=1e-5)
+def test_a_state_is_its_fields() -> None:
+    state = step(SelectionState(), belief_in([1, 6, 2, 2])).state
+    assert SelectionState(**asdict(state)) == state
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(-1, 2), st.floats(0, 5)), min_size=1, max_size=40))
-def test_whatever_comes_dwell_and_margin_hold(sequence: list[tuple[str, float, float]]) -> None:
-    settings = SelectionSettings(margin=0.05, dwell_s=3.0)
-    state = SelectionState()
-    for volume, (best, lead, times_chance) in enumerate(sequence):
-        decision = select(state, Outlook(best, lead), times_chance, volume, 1.0, settings)
+shares = st.lists(st.floats(0.001, 1.0), min_size=4, max_size=4)
+
+
+@given(st.lists(st.tuples(shares, st.floats(0, 5)), min_size=1, max_size=40))
+def test_whatever_comes_dwell_odds_and_confidence_hold(sequence: list[tuple[list[float], float]]) -> None:
+    settings, state = SelectionSettings(dwell_s=3.0), SelectionState()
+    for volume, (weights, times_chance) in enumerate(sequence):
+        belief = belief_in(weights)
+        decision = step(state, belief, times_chance=times_chance, volume=volume, settings=settings)
         if decision.kind == "switch":
             assert times_chance >= settings.times_chance
-            assert not state.playing or (volume - state.since_volume >= 3 and lead >= 0.05)
+            new = "abcd".index(decision.state.playing)
+            if state.playing:
+                old = "abcd".index(state.playing)
+                assert volume - state.since_volume >= 3
+                same = GENRES[state.playing] == GENRES[decision.state.playing]
+                p = belief.probabilities
+                odds = p[new] / p[old] if same else p[2 * (new // 2) :][:2].sum() / p[2 * (old // 2) :][:2].sum()
+                assert odds >= (settings.clip_odds if same else settings.genre_odds) * (1 - 1e-9)
         else:
             assert decision.state.playing == state.playing
         state = decision.state
 
 
 def switches_per_minute(settings: SelectionSettings, seed: int) -> float:
-    """A target that changes every 30 s, TR 1.5 s, seen through autocorrelated noise."""
+    """A clip of another genre every 30 s, TR 1.5 s, its running mean seen through autocorrelated noise."""
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((40, 16)).astype(np.float32)
-    index = Catalogue(EmbeddingSpace("random", 16, ""), [Clip(f"{n:02}", Path("x")) for n in range(40)],
-                      rows / np.linalg.norm(rows, axis=1, keepdims=True), np.zeros(16, np.float32))
-    state, noise, n_switches, n_volumes = SelectionState(), np.zeros(16), 0, 400
+    clips = [Clip(f"{n:02}", Path("x"), genre=f"g{n % 8}") for n in range(40)]
+    index = Catalogue(EmbeddingSpace("random", 16, ""), clips, rows / np.linalg.norm(rows, axis=1, keepdims=True),
+                      np.zeros(16, np.float32))
+    state, noise, n_switches, n_volumes, total = SelectionState(), np.zeros(16), 0, 400, np.zeros(16)
     for volume in range(n_volumes):
         noise = 0.6 * noise + 0.8 * rng.standard_normal(16) / 4
-        seen = index.unit[(volume // 20) % 40] + 1.2 * noise
-        state = steer(state, direction(seen.astype(np.float32), index.centre), settings.smoothing)
-        decision = select(state, look(state, index, ()), SURE, volume, 1.5, settings)
+        total = (total if volume % 20 else 0.0) + index.unit[(volume // 20) % 40] + 4 * noise
+        scores = index.similarities(total.astype(np.float32))
+        belief = posterior(scores, clips, [3.0 + 0.5 * n for n in range(20)], volume % 20 + 1)
+        playing = index.clip(state.playing) if state.playing else None
+        decision = select(state, look(belief, playing, ()), SURE, volume, 1.5, settings)
         n_switches += decision.kind == "switch"
         state = decision.state
     return n_switches / (n_volumes * 1.5 / 60)
 
 
-def test_the_policy_flickers_several_times_less_than_the_raw_best_match() -> None:
-    raw = SelectionSettings(smoothing=0.0, margin=0.0, dwell_s=0.0)
+def test_the_policy_flickers_far_less_than_the_raw_best_match() -> None:
+    raw = SelectionSettings(genre_odds=1.0, clip_odds=1.0, dwell_s=0.0)
     for seed in range(3):
-        assert switches_per_minute(SelectionSettings(), seed) < 0.5 * switches_per_minute(raw, seed)
+        assert switches_per_minute(SelectionSettings(), seed) < 0.6 * switches_per_minute(raw, seed)

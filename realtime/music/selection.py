@@ -1,36 +1,32 @@
 """What should play now: a pure policy that does not flicker.
 
-The raw best match changes with every volume (24-35 switches a minute on a noisy decoder);
-smoothing, a margin over the clip that already plays and a dwell of a bar bring that to 2-6
-without losing accuracy. The margin does most of the work.
-
-What is smoothed is the direction in which the decoder points, not the similarity of every clip:
-a cosine is linear in it, so both are the same, and this one has the size of an embedding however
-large the corpus is.
+The raw best match changes with every volume (10 to 35 times a minute on a noisy decoder). A trial's evidence
+already gathers over its volumes, and its posterior says how sure one may be of it; so the policy remembers nothing
+but what plays, and changes only for music that is so many times as probable: another genre for `genre_odds`, another
+clip of the same genre for `clip_odds`. Whether a genre fits is known earlier than which of its clips does (ADR 0031).
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from realtime.ports import MusicIndex
+from realtime.decoding.posterior import Posterior
+from realtime.errors import ConfigError
+from realtime.messages import Clip
 
 _BEATS_PER_BAR = 4
 
 
 @dataclass(frozen=True)
 class SelectionSettings:
-    """How eagerly the music follows the decoder; `innerear corpus calibrate` chooses the first two.
+    """How eagerly the music follows the decoder; `innerear corpus calibrate` chooses the odds from a rest run.
 
     Attributes
     ----------
-    smoothing : float
-        Weight of the past in the running direction, 0 (none) to just under 1.
-    margin : float
-        Centred cosine by which another clip must beat the one that plays.
+    genre_odds : float
+        A clip of another genre plays when its genre is so many times as probable as the one that plays; at least 1.
+    clip_odds : float
+        A clip of the same genre, or of music without genres, plays when it is so many times as probable; at least 1.
     dwell_s : float
         Shortest time a clip plays; one of known tempo plays at least a bar, too.
     times_chance : float
@@ -39,52 +35,60 @@ class SelectionSettings:
         Clip ids that must never play.
     """
 
-    smoothing: float = 0.5
-    margin: float = 0.05
+    genre_odds: float = 1.5
+    clip_odds: float = 10.0
     dwell_s: float = 2.0
     times_chance: float = 2.0
     excluded: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        low = [f"{name} is {odds}" for name, odds in (("genre_odds", self.genre_odds), ("clip_odds", self.clip_odds))
+               if not odds >= 1.0]
+        if low:
+            raise ConfigError(f"the selection cannot be set up so: {', '.join(low)}, wanted at least 1: music that is "
+                              "less probable than what plays must never replace it; correct the selection settings")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class SelectionState:
     """What the policy remembers from one volume to the next.
 
     Attributes
     ----------
-    heading : float32 array of shape (dim,) or None
-        Running mean of the directions decoded, at most of length 1; None before the first evidence.
     playing : str
         Id of the clip that plays; "" for none.
     since_volume : int
         Volume at which it began.
     """
 
-    heading: NDArray[np.float32] | None = None
     playing: str = ""
     since_volume: int = 0
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the running direction says about the clips.
+    """What the posterior says about a change.
 
     Attributes
     ----------
     best : str
-        Id of the best clip that may play; "" when none may.
-    lead : float
-        By how much it beats the clip that plays, in centred cosine; infinite when nothing plays.
+        The most probable clip of the most probable genre, of those that may play; "" when none may.
+    odds : float
+        How many times as probable it is as what plays: its genre against the playing genre, or, within one genre,
+        clip against clip; infinite when nothing plays.
+    same_genre : bool
+        Whether it is of the genre that plays.
     bar_s : float
         A bar of the clip that plays; 0 when there is none or its tempo is unknown.
     """
 
     best: str
-    lead: float
+    odds: float
+    same_genre: bool = False
     bar_s: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Decision:
     """The policy's answer for one volume.
 
@@ -104,32 +108,33 @@ class Decision:
     why: str
 
 
-def steer(state: SelectionState, towards: NDArray[np.float32], smoothing: float) -> SelectionState:
-    """The state with the direction of this volume, shape (dim,), taken into its heading."""
-    if state.heading is None:
-        return replace(state, heading=towards)
-    blended = smoothing * state.heading.astype(np.float64) + (1.0 - smoothing) * towards
-    return replace(state, heading=blended.astype(np.float32))
-
-
-def look(state: SelectionState, index: MusicIndex, barred: Collection[str]) -> Outlook:
-    """What a steered state says about the clips of an index, those barred left out.
-
-    A state without a heading looks nowhere: its best clip is "".
-    """
-    playing = index.clip(state.playing) if state.playing else None
+def look(belief: Posterior, playing: Clip | None, barred: Collection[str]) -> Outlook:
+    """What a posterior says about the clip that plays (None for none) and the one that should, those barred left out."""
     bar_s = _BEATS_PER_BAR * 60.0 / playing.bpm if playing is not None and playing.bpm > 0 else 0.0
-    if state.heading is None:
-        return Outlook("", 0.0, bar_s)
-    point = index.centre + state.heading
-    best = next((match for match in index.search(point, 1 + len(barred)) if match.clip.clip_id not in barred), None)
-    if best is None:
-        return Outlook("", 0.0, bar_s)
+    shares: dict[str, float] = {}
+    best: dict[str, int] = {}
+    own = 0.0
+    for row, clip in enumerate(belief.clips):
+        probability = float(belief.probabilities[row])
+        if playing is not None and clip.clip_id == playing.clip_id:
+            own = probability
+        shares[clip.genre] = shares.get(clip.genre, 0.0) + probability
+        if clip.clip_id not in barred and probability > (
+                belief.probabilities[best[clip.genre]] if clip.genre in best else -1.0):
+            best[clip.genre] = row
+    if not best:
+        return Outlook("", 0.0, False, bar_s)
+    genre = min(best, key=lambda name: (-shares[name], name))
+    clip_id, probability = belief.clips[best[genre]].clip_id, float(belief.probabilities[best[genre]])
     if playing is None:
-        return Outlook(best.clip.clip_id, float("inf"))
-    reach = float(np.linalg.norm(state.heading))  # an index takes directions of length 1
-    own = float(index.similarities(point, [state.playing])[0])
-    return Outlook(best.clip.clip_id, reach * (best.score - own), bar_s)
+        return Outlook(clip_id, float("inf"))
+    if genre == playing.genre:
+        return Outlook(clip_id, _ratio(probability, own), True, bar_s)
+    return Outlook(clip_id, _ratio(shares[genre], shares.get(playing.genre, 0.0)), False, bar_s)
+
+
+def _ratio(new: float, old: float) -> float:
+    return new / old if old > 0.0 else float("inf") if new > 0.0 else 1.0
 
 
 def select(state: SelectionState, outlook: Outlook, times_chance: float, volume_index: int, tr_s: float,
@@ -139,9 +144,9 @@ def select(state: SelectionState, outlook: Outlook, times_chance: float, volume_
     Parameters
     ----------
     state : SelectionState
-        Steered with this volume.
+        Before this volume.
     outlook : Outlook
-        Of that state.
+        For the clip that it says plays.
     times_chance : float
         Posterior of the best candidate times the number of candidates.
     volume_index : int
@@ -165,6 +170,6 @@ def select(state: SelectionState, outlook: Outlook, times_chance: float, volume_
     if state.playing:
         if (volume_index - state.since_volume) * tr_s < max(settings.dwell_s, outlook.bar_s):
             return Decision("keep", state, "too soon to change")
-        if outlook.lead < settings.margin:
-            return Decision("keep", state, "another clip is not enough better")
+        if outlook.odds < (settings.clip_odds if outlook.same_genre else settings.genre_odds):
+            return Decision("keep", state, "another clip is not enough more probable")
     return Decision("switch", replace(state, playing=outlook.best, since_volume=volume_index), "a better match")

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from realtime.decoding.posterior import Posterior
-from realtime.messages import Evidence
-from realtime.music.index import direction
-from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select, steer
+from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select
 from realtime.ports import MusicIndex
 from realtime.session.record import Document
 from realtime.session.steps import Percept
@@ -103,21 +101,21 @@ class FreeConductor:
 
     def decide(self, percept: Percept, belief: Posterior | None, hold: str) -> Said:
         """Keep, switch or hold, by what was decoded."""
-        decision = self._choose(percept, percept.evidence, belief, hold)
+        decision = self._choose(percept, belief, hold)
         if decision.state.playing != self._state.playing:
             self._before = self._state.playing
         self._state = decision.state
         return Said(decision)
 
-    def _choose(self, percept: Percept, evidence: Evidence | None, belief: Posterior | None, hold: str) -> Decision:
+    def _choose(self, percept: Percept, belief: Posterior | None, hold: str) -> Decision:
         if hold:
             return Decision("hold", self._state, hold)
-        if belief is None or evidence is None:
+        if belief is None:
             return Decision("hold", self._state, "no evidence yet")
         if percept.status != "OK":
             return Decision("hold", self._state, f"volume is {percept.status}")
-        steered = steer(self._state, direction(evidence.embedding, self.index.centre), self.settings.smoothing)
-        return select(steered, look(steered, self.index, self._barred), belief.confidence * len(belief.clips),
+        playing = self.index.clip(self.playing) if self.playing else None
+        return select(self._state, look(belief, playing, self._barred), belief.confidence * len(belief.clips),
                       percept.volume_index, self.tr_s, self.settings)
 
     def bar(self, clip_id: str) -> None:
@@ -128,4 +126,4 @@ class FreeConductor:
 
     def silence(self, volume_index: int) -> None:
         """Nothing plays from now on, until the next decision for some."""
-        self._state = SelectionState(self._state.heading, "", volume_index)
+        self._state = SelectionState("", volume_index)
