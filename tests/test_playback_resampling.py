@@ -1,6 +1,7 @@
-"""Sound at other rates than the player's: what comes out, whole or piece by piece, and how the chain's promises hold."""
+"""Sound at other rates than the player's: whole or piece by piece; the chain's promises hold behind it."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_how_a_sound_is_cut_does_not_change_a_bit(rates: tuple[int, int], cuts: 
     frames = np.random.default_rng(seed).standard_normal((700, 2)).astype(np.float32)
     resampler = Resampler(*rates)
     edges = [0, *sorted(cuts), 700]
-    pieces = [resampler.process(frames[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [resampler.process(frames[a:b]) for a, b in pairwise(edges)]
     whole = np.concatenate([*pieces, resampler.finish()])
     assert np.array_equal(whole, resample(frames, *rates))
     assert len(whole) == -(-700 * rates[1] // rates[0])

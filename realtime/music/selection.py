@@ -109,7 +109,7 @@ class Decision:
 
 
 def look(belief: Posterior, playing: Clip | None, barred: Collection[str]) -> Outlook:
-    """What a posterior says about the clip that plays (None for none) and the one that should, those barred left out."""
+    """What a posterior says of the clip that plays (None for none) and the one that should, those barred left out."""
     bar_s = _BEATS_PER_BAR * 60.0 / playing.bpm if playing is not None and playing.bpm > 0 else 0.0
     shares: dict[str, float] = {}
     best: dict[str, int] = {}

@@ -71,11 +71,12 @@ def bridge(json_file: JsonOption = None) -> None:
 
 @app.command()
 def music(json_file: JsonOption = None,
-          dataset: Annotated[Path | None, typer.Option(help="A demo's dataset; else one is made.")] = None) -> None:
-    """The bars of the music: search, embedder, flicker, recordings, playback."""
-    from tests.benchmarks.music import measure, show
+          quick: Annotated[bool, typer.Option("--quick", help="Little of everything, for a few minutes.")] = False,
+          ) -> None:
+    """The bars of the music: search, embedder, recordings, flicker, generators, playback; about an hour."""
+    from tests.benchmarks.music import QUICK, WHOLE, measure, show
 
-    report = measure(dataset, lambda text: typer.echo(f"{text} ...", err=True))
+    report = measure(QUICK if quick else WHOLE, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
 

@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from offline_training.corpus import index_corpus, read_corpus
-from offline_training.corpus_composed import CorpusSettings, build_corpus
-from offline_training.demo import DemoSettings
+from offline_training.corpus_composed import CorpusSettings, build_corpus, fit_and_index
 from offline_training.embedders import open_embedder
-from offline_training.runs import read_dataset
-from offline_training.simulation.dataset import simulate_session
-from offline_training.targets import LogMelEmbedder
-from offline_training.train import train
-from offline_training.workers import worker_processes
-from realtime.config import load_settings
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Embedder
 from tests.benchmarks import music_playback
 from tests.benchmarks.music_embedder import embedder_hop
-from tests.benchmarks.music_flicker import Flicker, Residuals, flicker
+from tests.benchmarks.music_flicker import ceiling, follow, isotropic, ridge_streams
 
 Figures = dict[str, dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,58 +92,93 @@ def same_recording(embedder: Embedder, window_s: float = 10.0, hop_s: float = 5.
                                "chance": chance, "bar": 0.9, "space": embedder.space.name}}
 
 
-def flicker_bars(dataset: Path, clips_per_genre: int = 60, n_targets: int = 300) -> Figures:
-    """Switches a minute and time in the right genre, with the errors that a trained ridge really makes."""
-    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch, worker_processes() as executor:
-        residuals = ridge_residuals(dataset, Path(scratch) / "bundle", executor)
-        build_corpus(Path(scratch) / "corpus", CorpusSettings(clips_per_genre, 0, seed=77))
-        index_corpus(Path(scratch) / "corpus", LogMelEmbedder.load(dataset / "stimuli" / "embedder.npz"))
-        corpus = read_catalogue(Path(scratch) / "corpus", check_audio=False)
-        figures: Figures = {}
-        for cosine, most, least in ((0.70, 4.0, 0.95), (0.45, 6.0, 0.93)):
-            found: Flicker = flicker(corpus, residuals, cosine, SelectionSettings(), n_targets)
-            name = f"flicker_{round(100 * cosine)}"
-            figures[f"{name}_switches_per_minute"] = {"value": found.switches_per_minute, "unit": "1/min",
-                                                      "n": n_targets, "bar": most}
-            figures[f"{name}_right_genre"] = {"value": found.right_genre, "unit": "share of time", "n": n_targets,
-                                              "bar": least, "chance": 0.1, "cosine": found.cosine}
+@dataclass(frozen=True)
+class Extent:
+    """How long everything is measured.
+
+    Attributes
+    ----------
+    clips_per_genre, flicker_seeds, flicker_targets : int
+        Of the corpus that is selected from, and of the streams that are followed in it.
+    queries, hops : int
+    soak_minutes : float
+    stops, changes, blocks : int
+        As `music_playback.measure`.
+    """
+
+    clips_per_genre: int = 60
+    flicker_seeds: int = 20
+    flicker_targets: int = 60
+    queries: int = 300
+    hops: int = 500
+    soak_minutes: float = 10.0
+    stops: int = 1000
+    changes: int = 200
+    blocks: int = 10_000_000
+
+
+WHOLE = Extent()
+QUICK = Extent(30, 4, 30, 100, 100, 0.5, 60, 30, 20_000)
+
+
+def flicker_bars(extent: Extent) -> Figures:
+    """Switches a minute and time in the right genre, for isotropic errors and a ridge's, in two spaces."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
+        folder = Path(scratch) / "corpus"
+        build_corpus(folder, CorpusSettings(extent.clips_per_genre, 0, seed=77))
+        index_corpus(folder, open_embedder("synth-128"))
+        corpora = {"synth128": read_catalogue(folder, check_audio=False)}
+        fit_and_index(read_corpus(folder), 32)
+        corpora["logmel32"] = read_catalogue(folder, check_audio=False)
+        for space, corpus in corpora.items():
+            for cosine, most, least in ((0.70, 4.0, 0.95), (0.45, 6.0, 0.93)):
+                figures |= _flicker_figures(f"flicker_{round(100 * cosine)}", space, corpus, cosine, (most, least),
+                                            extent)
     return figures
 
 
-def ridge_residuals(dataset: Path, bundle: Path, executor: ProcessPoolExecutor) -> Residuals:
-    """Out-of-fold predictions of a decoder trained on a recorded or simulated session, and what they should be."""
-    runs, catalogue = read_dataset(dataset), read_catalogue(dataset / "stimuli")
-    demo = load_settings(ROOT / "configs" / "demo.toml", DemoSettings)
-    trained = train(runs, catalogue, bundle, executor, demo.training)
-    heard = [event.clip_id for run in runs.training for event in run.events if event.clip_id and not event.is_dummy]
-    if len(heard) != len(trained.fit.predictions):
-        raise SystemExit(f"{len(heard)} trials were heard, {len(trained.fit.predictions)} could be used; give a "
-                         "session without lost trials")
-    targets = np.stack([catalogue.embedding(clip_id) for clip_id in heard])
-    return Residuals.of(trained.fit.predictions, targets)
+def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, bars: tuple[float, float],
+                     extent: Extent) -> Figures:
+    seeds, n_targets = range(extent.flicker_seeds), extent.flicker_targets
+    settings = SelectionSettings()
+    ridge = ridge_streams(corpus, cosine, n_targets, seeds, n_training=2 * len(corpus.clips) // 3)
+    followed = {"ridge": [follow(corpus, streams, settings) for streams in ridge],
+                "all_known": [ceiling(corpus, streams) for streams in ridge],
+                "isotropic": [follow(corpus, isotropic(corpus, cosine, n_targets, seed), settings) for seed in seeds]}
+    reached = float(np.mean([streams.cosine for streams in ridge]))
+    figures: Figures = {}
+    for kind, found in followed.items():
+        about: dict[str, Any] = {"n": len(found) * n_targets, "seeds": len(found), "clips": len(corpus.clips)}
+        if kind == "ridge":
+            about["cosine"] = reached
+        for what, values, bar in (("switches_per_minute", [f.switches_per_minute for f in found], bars[0]),
+                                  ("right_genre", [f.right_genre for f in found], bars[1])):
+            unit = "1/min" if what == "switches_per_minute" else "share of time"
+            interval = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
+            figures[f"{name}_{kind}_{space}_{what}"] = {
+                "value": float(np.mean(values)), "unit": unit, "interval_95": interval, **about,
+                **({} if kind == "all_known" else {"bar": bar}),
+                **({"chance": 0.1} if what == "right_genre" else {})}
+    return figures
 
 
-def measure(dataset: Path | None, tick: Callable[[str], None]) -> dict[str, Any]:
-    """All bars, ready for JSON; without a data set of `innerear simulate` or a demo, one is simulated first."""
-    load_before = os.getloadavg()[0]
+def measure(extent: Extent, tick: Callable[[str], None]) -> dict[str, Any]:
+    """All bars, ready for JSON."""
+    load_before, began_s = os.getloadavg()[0], time.monotonic()
     tick("searching")
-    figures = exact_search()
+    figures = exact_search(extent.queries)
     tick("embedding hop by hop")
-    figures |= embedder_hop()
-    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
-        if dataset is None:
-            tick("simulating a session")
-            dataset = Path(scratch) / "dataset"
-            simulate_session(dataset, load_settings(ROOT / "configs" / "demo.toml", DemoSettings).simulation)
-        read_corpus(dataset / "stimuli")
-        if RECORDINGS.is_dir():
-            tick("listening to recordings")
-            figures |= same_recording(open_embedder("synth-128"))
-        tick("training, and following a decoder")
-        figures |= flicker_bars(dataset)
-    tick("playing for ten minutes, stopping a thousand times, fuzzing ten million blocks: about half an hour")
-    figures |= music_playback.measure()
-    return {"benchmark": "music", "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    figures |= embedder_hop(extent.hops)
+    if RECORDINGS.is_dir():
+        tick("listening to recordings")
+        figures |= same_recording(open_embedder("synth-128"))
+    tick("composing a corpus, training ridges, and following them")
+    figures |= flicker_bars(extent)
+    tick(f"playing for {extent.soak_minutes:g} minutes, stopping {extent.stops} times, fuzzing {extent.blocks} blocks")
+    figures |= music_playback.measure(extent.soak_minutes, extent.stops, extent.blocks, extent.changes)
+    return {"benchmark": "music", "when": datetime.now(UTC).isoformat(timespec="seconds"), "quick": extent is not WHOLE,
+            "took_s": time.monotonic() - began_s,
             "machine": platform.machine(), "cores": os.cpu_count(), "load_before": load_before,
             "load_after": os.getloadavg()[0], "threads": 1, "python": platform.python_version(),
             "numpy": np.__version__, **figures}
