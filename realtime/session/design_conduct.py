@@ -65,7 +65,7 @@ class DesignConductor:
     def begin(self) -> str:
         """What sounds before the first volume."""
         phase = phase_after(self._design.phases, -1)
-        self._state = SelectionState(None, self._sound(phase), 0)
+        self._state = SelectionState(self._sound(phase), 0)
         return self.playing
 
     def decide(self, percept: Percept, belief: Posterior | None, hold: str) -> Said:
@@ -79,7 +79,7 @@ class DesignConductor:
         sound = "" if hold else self._sound(phase)
         changes = sound != self.playing
         if changes:
-            self._state = SelectionState(None, sound, percept.volume_index)
+            self._state = SelectionState(sound, percept.volume_index)
         why = hold or ("the design is over" if phase is None else phase.kind)
         level = self._level(phase)
         remarks |= {"phase": "" if phase is None else phase.kind, "grade": self._grade, "threshold": self._threshold,
@@ -90,11 +90,11 @@ class DesignConductor:
         """Play silence where this clip would sound."""
         self._barred.add(clip_id)
         if self.playing == clip_id:
-            self._state = SelectionState(None, "", self._state.since_volume)
+            self._state = SelectionState("", self._state.since_volume)
 
     def silence(self, volume_index: int) -> None:
         """Nothing plays until the design's next volume."""
-        self._state = SelectionState(None, "", volume_index)
+        self._state = SelectionState("", volume_index)
 
     def _look(self, percept: Percept) -> tuple[_Shown, Document]:
         """What this volume has to feed back, and the same by the person's own decoder, for the record."""
