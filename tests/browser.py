@@ -69,10 +69,11 @@ class Tab:
 
     def key(self, key: str) -> None:
         """Press and let go."""
-        code = {"Escape": 27}.get(key, ord(key.upper()[0]))
+        code = {"Escape": 27, "Enter": 13}.get(key, ord(key.upper()[0]))
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code,
-                      **({"text": key} if kind == "keyDown" and len(key) == 1 else {}))
+                      **({"text": text} if kind == "keyDown" and text else {}))
 
     def click(self, selector: str) -> None:
         """Press the mouse in the middle of it."""

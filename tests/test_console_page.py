@@ -1,6 +1,7 @@
 """The console as an operator has it: its own process, a real browser, no network; and who may press its buttons."""
 
 import asyncio
+import contextlib
 import http.client
 import os
 import signal
@@ -36,9 +37,10 @@ def station(room: Room, broker: BrokerProcess) -> Iterator[Station]:
 
 def asked(station: Station, path: str, method: str = "GET", body: str = "", **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", int(station.url.rsplit(":", 1)[1].strip("/")), timeout=20)
-    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        with connection.getresponse() as answer:
+            return answer.status, answer.read().decode()
 
 
 @pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM)

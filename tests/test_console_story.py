@@ -53,8 +53,9 @@ def story_of(*messages: tuple[str, dict[str, Any], float]) -> Story:
 
 def running(n: int, *more: tuple[str, dict[str, Any], float]) -> Story:
     steps = [("step", step(volume), float(volume + 1)) for volume in range(n)]
-    return story_of(("connection", {"up": True}, 0.0), ("about", ABOUT, 0.0),
-                    ("link", {"text": "a bridge is connected", "bridges": 1}, 0.0), ("state", RUNNING, 0.0), *steps,
+    line = {"text": "a bridge is connected", "bridges": 1, "let_in": 1}
+    return story_of(("connection", {"up": True}, 0.0), ("about", ABOUT, 0.0), ("link", line, 0.0),
+                    ("state", RUNNING, 0.0), *steps,
                     ("sound", SOUND, float(n)), *more)
 
 
@@ -123,7 +124,7 @@ def test_the_next_volume_is_expected_one_tr_after_the_last_and_late_after_that()
 @pytest.mark.parametrize(("message", "words", "severity"), [
     (("connection", {"up": False}, 3.0), "broker does not answer", "data"),
     (("state", {"state": "offline"}, 3.0), "live program is gone", "data"),
-    (("link", {"text": "", "bridges": 0}, 3.0), "bridge is gone", "data"),
+    (("link", {"text": "", "bridges": 0, "let_in": 1}, 3.0), "bridge is gone", "data"),
     (("sound", {**SOUND, "dose_percent": 85.0}, 3.0), "85 % of a day's sound dose", "person"),
     (("here", {"stopped": True, "free_bytes": 10**12, "recorded_by": 1}, 3.0), "STOP holds", "person"),
     (("here", {"stopped": False, "free_bytes": 10**8, "recorded_by": 1}, 3.0), "nearly full: 100 MB", "data"),

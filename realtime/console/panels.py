@@ -153,7 +153,7 @@ def sound(view: View) -> str:
 def waterfall(view: View) -> str:
     """Where the time goes, volume by volume."""
     last = view.point.stages_ms[-1] if view.point is not None else None
-    figure = "" if last is None else f"{last:.0f} ms, {last / (10 * view.story.tr_s):.1f} % of a TR"
+    figure = "" if last is None else f"{last:.0f} ms, {last / (10 * view.story.tr_s):.0f} % TR"
     if view.story.about.blinded:
         figure = "decision times hidden: blinded"
     return _titled("Latency: due → decided", charts.waterfall(view.story.points), figure)

@@ -228,9 +228,9 @@ def _state(story: Story, payload: dict[str, Any], at_s: float) -> Story:
 
 def _step(story: Story, payload: dict[str, Any], at_s: float) -> Story:
     status, volume, tr_s = str(payload["status"]), int(payload["volume"]), float(payload["tr_s"])
-    if not (0 <= volume < LONGEST and tr_s > 0):
-        return story
     six = payload.get("six_motions")
+    if not (0 <= volume < LONGEST and tr_s > 0 and (six is None or len(six) == 6)):
+        return story
     stages = tuple(_float(payload.get(name)) for name in ("received_ms", "journaled_ms", "embedded_ms", "latency_ms"))
     point = Point(volume, status, _float(payload["fd_mm"]), _float(payload["dvars_percent"]), _float(payload["tsnr"]),
                   None if six is None else tuple(map(float, six)), stages)
@@ -298,7 +298,8 @@ def _alarm(story: Story, payload: dict[str, Any], at_s: float) -> Story:
 
 
 def _link(story: Story, payload: dict[str, Any], _at_s: float) -> Story:
-    return replace(story, link=str(payload["text"]), bridges=int(payload["bridges"]))
+    there = int(payload["bridges"]) if payload["bridges"] or payload["let_in"] else None  # None: none has come yet
+    return replace(story, link=str(payload["text"]), bridges=there)
 
 
 def _connection(story: Story, payload: dict[str, Any], at_s: float) -> Story:
