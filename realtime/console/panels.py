@@ -12,7 +12,7 @@ from realtime.console.view import ChanceBand, View
 N_ALARMS = 3
 _SIGNS = {"person": ("⬢", "NOW"), "data": ("▲", "SOON"), "note": ("●", "NOTE")}
 _MARKS = {"good": ("✓", "in order"), "bad": ("✗", "BROKEN"), "open": ("·", "not checked"), "running": ("…", "checking")}
-_HIDDEN = '<p class="hidden">hidden: this session is blinded</p>'
+_VEILED = "What was decoded is hidden: this session is blinded."
 CONTROLS = (
     ("preflight", "F", "Check all"), ("arm", "A", "Arm"), ("start", "S", "Start"), ("pause", "P", "Pause"),
     ("abort", "B", "Abort"), ("retry", "R", "Retry"), ("mark", "M", "Mark"), ("note", "N", "Note"),
@@ -116,7 +116,9 @@ def evidence(view: View, chance: ChanceBand | None) -> str:
     name = "no trial" if trial.number < 0 else f"trial {trial.number + 1}"
     count = "" if trial.number < 0 else f"{trial.n} of {about.window_volumes} volumes speak"
     if about.blinded:
-        return _titled(f"Evidence: {name}", _HIDDEN, count)
+        share = 100 * min(trial.n / about.window_volumes, 1.0) if about.window_volumes else 0.0
+        return _titled(f"Evidence: {name}", f'<p class="veiled">{_VEILED}</p><i class="share"><u style="width:'
+                                            f'{share:.0f}%"></u></i>', count)
     longest = max([1e-9, *[item.posterior for item in trial.top]])
     level = 1.0 / about.n_clips if about.n_clips else None
     rows = [f'<div class="candidate"><span>{escape(item.clip_id)}</span><i><u style="width:'
@@ -155,7 +157,7 @@ def waterfall(view: View) -> str:
     last = view.point.stages_ms[-1] if view.point is not None else None
     figure = "" if last is None else f"{last:.0f} ms, {last / (10 * view.story.tr_s):.0f} % TR"
     if view.story.about.blinded:
-        figure = "decision times hidden: blinded"
+        figure = "decisions hidden"
     return _titled("Latency: due → decided", charts.waterfall(view.story.points), figure)
 
 
