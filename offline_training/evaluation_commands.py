@@ -107,7 +107,8 @@ def _whole(bundle: Any, runs: Any, music: Any, corpus: Path, decoded: Any, track
     clips = sorted({*session.training.heard.clip_ids, *session.test.heard.clip_ids})
     kinds = target_kinds(music, corpus, clips)
     figures = refit_figures(session, decoded_table(decoded, runs, music, tracks), music, kinds, draws, progress)
-    settings = EncodingSettings(n_permutations=draws.n_permutations, seed=draws.seed)
+    settings = EncodingSettings(n_permutations=max(draws.n_permutations, EncodingSettings().n_permutations),
+                                seed=draws.seed)
     return figures | {"encoding": encoding_figures(session, kinds, settings, maps, progress)}
 
 

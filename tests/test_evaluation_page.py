@@ -12,9 +12,15 @@ from typer.testing import CliRunner
 from offline_training.__main__ import app
 from offline_training.corpus import Corpus, CorpusClip, write_entries
 from offline_training.evaluation_page.page import SECTIONS
-from offline_training.runs import read_dataset
+from offline_training.runs import read_dataset, read_volumes
 from offline_training.train import train
+from realtime.bundle import read_bundle
+from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.music.catalogue import read_catalogue
+from realtime.session.core import LiveCore
+from realtime.session.parts import Parts
+from realtime.session.record import to_line
+from scanner_bridge.volume import RunHeader
 from tests.test_training_pipeline import DIM, GENRES, SETTINGS, catalogue, write_run
 
 RATE_HZ, HEARD_S = 22050, 2.5
@@ -131,6 +137,32 @@ def test_what_is_no_evaluation_is_refused_in_one_sentence(content, tmp_path):
     done = CliRunner().invoke(app, ["report", str(tmp_path / "wrong.json")])
     assert done.exit_code != 0
     assert "innerear evaluate BUNDLE DATASET --json FILE" in " ".join(done.output.split())
+
+
+def write_live_record(folder, bundle, run, music):
+    """What the live core says of a run, volume by volume, as a session's record."""
+    header = RunHeader(run.run_id, run.shape, "<i2", run.affine, run.tr_s, run.n_volumes)
+    core = LiveCore(header, Parts(bundle, OnnxDecoder(bundle), music, run.events, "events.tsv"))
+    documents = [{"doc": "start", "run": {"run_id": f"{run.run_id}_bold"}, "bundle": {"sha256": ""}}]
+    for volume in read_volumes(run):
+        documents += [core.decide(percept).document for percept in core.perceive(volume).percepts]
+    (folder / "record.jsonl").write_bytes(b"".join(map(to_line, documents)))
+
+
+def test_offline_figures_are_those_of_the_live_core_bit_by_bit(world, tmp_path):
+    folder, _, _ = world
+    run, music = read_dataset(folder / "data").test[0], read_catalogue(folder / "data" / "stimuli")
+    write_live_record(tmp_path, read_bundle(folder / "bundle"), run, music)
+    done = CliRunner().invoke(app, ["evaluate", str(folder / "bundle"), str(folder / "data"), "--session",
+                                    str(tmp_path), "--json", str(tmp_path / "f.json"), "--html",
+                                    str(tmp_path / "f.html"), "--permutations", "1000", "--workers", "1"])
+    assert done.exit_code == 0, done.output
+    live = json.loads((tmp_path / "f.json").read_text())["live"]
+    assert live["largest_difference"] == 0.0
+    assert live["n_vectors"] == 8 * 6 - 3  # the last clip lacks what comes after the run
+    assert (live["n_only_live"], live["n_only_offline"]) == (0, 0)
+    assert live["live_minus_offline"]["value"] == 0.0
+    assert "<h2>Live against offline</h2>" in (tmp_path / "f.html").read_text()
 
 
 def test_a_session_of_another_run_is_refused(world, tmp_path):

@@ -54,13 +54,13 @@ class EncodingSettings:
     n_folds : int
         Of whole runs.
     n_permutations, seed : int
-        Of shuffled clips. With 60,000 voxels the smallest p of 1000 shuffles must be reached by 1200 before any is
+        Of shuffled clips. With 60,000 voxels the smallest p of 5000 shuffles must be reached by 240 before any is
         significant.
     """
 
     alphas: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 6, 11))
     n_folds: int = 6
-    n_permutations: int = 1000
+    n_permutations: int = 5000
     seed: int = 0
 
 
