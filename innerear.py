@@ -33,6 +33,7 @@ COMMANDS = {
     "stop": Command("realtime.stop", "silence a session at once, straight at its player", is_group=True),
     "sound": Command("realtime.sound", "calibrate and try the sound, take STOP back", is_group=True),
     "simulate": Command("offline_training.__main__", "write a simulated scanning session as BIDS"),
+    "calibration": Command("offline_training.__main__", "the simulated person beside published figures"),
     "train": Command("offline_training.__main__", "train a decoder on a recorded session and export a bundle"),
     "evaluate": Command("offline_training.__main__", "identification accuracy of a bundle on held-out runs"),
     "export": Command("offline_training.__main__", "make an untrained bundle from a run, to rehearse with"),

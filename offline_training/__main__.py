@@ -74,6 +74,23 @@ def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], confi
 
 
 @app.command()
+def calibration(out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+                seeds: Annotated[int, typer.Option(help="How many people.", min=1)] = 5,
+                json_file: JsonOption = None) -> None:
+    """The simulated person beside published figures, every row over several people, as a page and as JSON."""
+    from offline_training.person_calibration import calibrate  # noqa: PLC0415
+    from offline_training.person_calibration_page import write_calibration_page  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        with progress_bars(Console()) as progress:
+            report = calibrate(range(seeds), progress=progress)
+        write_calibration_page(report, out)
+    for row in report["rows"][:5]:
+        Console().print(f"{row['what']}: {row['mean']:.3f}, {row['source']} {row['known']:.3f}", highlight=False)
+    write_figures(json_file, report)
+
+
+@app.command()
 def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set, or response arrays with events.")],
           bundle: Annotated[Path, typer.Argument(help="Folder for the bundle.")],
           catalogue: Annotated[Path | None, typer.Option(help="Corpus of the clips; default DATASET/stimuli.")] = None,

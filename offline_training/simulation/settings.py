@@ -65,7 +65,7 @@ class SubjectSettings:
     """
 
     seed: int = 0
-    stimulus_fraction: float = 0.04
+    stimulus_fraction: float = 0.09
     n_components: int = 6
     unexplained: float = 0.8
     n_other_features: int = 20

@@ -58,6 +58,21 @@ def evaluation(json_file: JsonOption = None,
 
 
 @app.command()
+def science(json_file: JsonOption = None,
+            quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller, for minutes: shows that it "
+                                                                "runs.")] = False,
+            only: Annotated[str, typer.Option(help="One measurement; all when left out.")] = "") -> None:
+    """The decoder's bars: calibrated simulated people, the live path on volumes, pure noise, a real brain."""
+    from tests.benchmarks.science import measure, measurements, show
+
+    if only not in ("", *measurements()):
+        fail(f"there is no measurement {only!r}; choose one of {', '.join(measurements())}")
+    report = measure(quick, only, lambda text: typer.echo(f"{text} ...", err=True))
+    show(report)
+    write_figures(json_file, report)
+
+
+@app.command()
 def bridge(json_file: JsonOption = None) -> None:
     """A volume's files to its voxels, for every kind of image, against one dcm2niix call per volume."""
     from tests.benchmarks.bridge import available, measure, show
