@@ -357,6 +357,23 @@ def card(folder: Annotated[Path, typer.Argument(help="Embedder that `innerear em
 
 
 @corpus_app.command()
+def judge(session: Annotated[Path, typer.Argument(help="Folder of a recorded session with trials.")],
+          catalogue: Annotated[Path, typer.Option(help="Its corpus, with the audio.")],
+          scorer: Annotated[str, typer.Option(help="Embedder that had no part in choosing.")] = "scorer-64",
+          json_file: JsonOption = None) -> None:
+    """Hold what a session decoded, retrieved and really played against what was heard, by a second embedder."""
+    from offline_training.embedders import open_scorer  # noqa: PLC0415
+    from offline_training.played_music import judge as judged  # noqa: PLC0415
+    from offline_training.played_music import show  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        figures = judged(session, read_catalogue(catalogue), open_scorer(scorer))
+    Console().print(show(figures))
+    write_figures(json_file, figures)
+
+
+@corpus_app.command()
 def examples(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
              seconds: Annotated[float, typer.Option(help="Shortest length of a piece.", min=1.0, max=600.0)] = 10.0,
              seed: Annotated[int, typer.Option(help="Which pieces.", min=0)] = 3) -> None:

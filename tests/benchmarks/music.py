@@ -22,12 +22,16 @@ from rich.table import Table
 
 from offline_training.corpus import index_corpus, read_corpus
 from offline_training.corpus_composed import CorpusSettings, build_corpus, fit_and_index
+from offline_training.demo import DemoSettings
 from offline_training.embedders import open_embedder
+from offline_training.simulation.dataset import simulate_session
+from offline_training.workers import worker_processes
+from realtime.config import load_settings
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Embedder
-from tests.benchmarks import music_playback
+from tests.benchmarks import music_generators, music_playback
 from tests.benchmarks.music_embedder import embedder_hop
 from tests.benchmarks.music_flicker import ceiling, follow, isotropic, ridge_streams
 
@@ -104,6 +108,8 @@ class Extent:
     soak_minutes : float
     stops, changes, blocks : int
         As `music_playback.measure`.
+    generated : int
+        Targets that generators are to meet.
     """
 
     clips_per_genre: int = 60
@@ -115,10 +121,11 @@ class Extent:
     stops: int = 1000
     changes: int = 200
     blocks: int = 10_000_000
+    generated: int = 100
 
 
 WHOLE = Extent()
-QUICK = Extent(30, 4, 30, 100, 100, 0.5, 60, 30, 20_000)
+QUICK = Extent(30, 4, 30, 100, 100, 0.5, 60, 30, 20_000, 20)
 
 
 def flicker_bars(extent: Extent) -> Figures:
@@ -163,6 +170,22 @@ def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, ba
     return figures
 
 
+def generator_bars(extent: Extent, tick: Callable[[str], None]) -> Figures:
+    """Cost and fidelity of the generators that are exported; nothing where none is."""
+    if not music_generators.FOLDER.is_dir():
+        tick(f"no generator to measure in {music_generators.FOLDER.name}: train one first; its bars are left out")
+        return {}
+    tick("generating")
+    figures = music_generators.cost_bars() | music_generators.fidelity_bars(n=extent.generated)
+    if extent is not WHOLE:
+        return figures
+    tick("simulating a session, and generating from its single trials")
+    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch, worker_processes() as executor:
+        dataset = Path(scratch) / "dataset"
+        simulate_session(dataset, load_settings(ROOT / "configs" / "demo.toml", DemoSettings).simulation)
+        return figures | music_generators.single_trial_bars(dataset, Path(scratch) / "own", executor)
+
+
 def measure(extent: Extent, tick: Callable[[str], None]) -> dict[str, Any]:
     """All bars, ready for JSON."""
     load_before, began_s = os.getloadavg()[0], time.monotonic()
@@ -175,6 +198,7 @@ def measure(extent: Extent, tick: Callable[[str], None]) -> dict[str, Any]:
         figures |= same_recording(open_embedder("synth-128"))
     tick("composing a corpus, training ridges, and following them")
     figures |= flicker_bars(extent)
+    figures |= generator_bars(extent, tick)
     tick(f"playing for {extent.soak_minutes:g} minutes, stopping {extent.stops} times, fuzzing {extent.blocks} blocks")
     figures |= music_playback.measure(extent.soak_minutes, extent.stops, extent.blocks, extent.changes)
     return {"benchmark": "music", "when": datetime.now(UTC).isoformat(timespec="seconds"), "quick": extent is not WHOLE,

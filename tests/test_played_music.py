@@ -1,0 +1,128 @@
+"""What a session decoded, retrieved and played, held against what was heard."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from offline_training.__main__ import app
+from offline_training.corpus_composed import CorpusSettings, make_corpus
+from offline_training.embedders import open_scorer
+from offline_training.errors import DatasetError
+from offline_training.kernel_distance import SCALE, kernel_distance
+from offline_training.played_music import judge
+from realtime.music.catalogue import Catalogue, read_catalogue
+from realtime.playback.recorder import WavRecorder
+from realtime.session.folder import SessionFolder
+from realtime.session.record import encode_vector
+
+TRIAL_S = 10.0
+RATE_HZ = 48000
+
+
+def naive_distance(reference: np.ndarray, music: np.ndarray) -> float:
+    """Pair by pair, from the definition."""
+    pairs = [np.linalg.norm(a - b) for k, a in enumerate(reference) for b in reference[:k]]
+    width = np.median(pairs)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.exp(-np.sum((a - b) ** 2) / (2 * width**2)))
+
+    def among(rows: np.ndarray) -> float:
+        return float(np.mean([kernel(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j]))
+
+    across = float(np.mean([kernel(a, b) for a in reference for b in music]))
+    return SCALE * (among(reference) + among(music) - 2 * across)
+
+
+@given(st.integers(0, 2**32), st.integers(3, 8), st.integers(2, 8))
+def test_the_kernel_distance_is_its_naive_twins(seed: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = n if n * (n - 1) // 2 % 2 else 3  # with an odd number of pairs the median's square is the squares' median
+    reference, music = rng.standard_normal((n, 4)), rng.standard_normal((m, 4)) + 0.5
+    assert kernel_distance(reference, music, 10).value == pytest.approx(naive_distance(reference, music), abs=1e-9)
+
+
+def test_sets_of_one_kind_are_within_chance_as_often_as_chance_says_and_others_are_not() -> None:
+    rng = np.random.default_rng(0)
+    below = [kernel_distance(rng.standard_normal((30, 8)), rng.standard_normal((20, 8)), 200, seed).p_value <= 0.05
+             for seed in range(60)]
+    assert sum(below) <= 9  # 3 expected; more than 9 of 60 has probability 0.001
+    apart = kernel_distance(rng.standard_normal((30, 8)), rng.standard_normal((20, 8)) + 1.0, 200)
+    assert apart.value > apart.permuted_p95
+    assert apart.p_value < 0.01
+
+
+def test_sets_that_have_no_distance_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least two rows each"):
+        kernel_distance(np.zeros((1, 3)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="finite"):
+        kernel_distance(np.full((3, 3), np.nan), np.zeros((4, 3)))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    made = make_corpus(tmp_path_factory.mktemp("corpus"), CorpusSettings(1, 0, duration_s=10.0), dim=8)
+    return read_catalogue(made.folder)
+
+
+def write_session(path: Path, corpus: Catalogue, retrieved: list[str], records: bool = True) -> Path:
+    """A session that heard every clip, retrieved these and played them for the ten seconds after each decision."""
+    folder, heard = SessionFolder(path), [clip.clip_id for clip in corpus.clips]
+    path.mkdir()
+    trials = [{"trial": k, "onset_s": TRIAL_S * k, "duration_s": TRIAL_S, "clip_id": name, "genre": "",
+               "is_dummy": False} for k, name in enumerate(heard)]
+    record = [{"doc": "start", "run": {"run_id": "r", "tr_s": 1.0}, "trials": trials}]
+    record += [{"doc": "step", "volume": k, "trial": k, "status": "OK", "top": [{"clip_id": name}],
+                "embedding": encode_vector(corpus.embedding(name))} for k, name in enumerate(retrieved)]
+    timing = [{"attempt": 1, "volume": k, "due_s": 99.0 + TRIAL_S * k, "decided_s": 100.0 + TRIAL_S * k}
+              for k in range(len(heard))]
+    for file, rows in ((folder.record, record), (folder.timing, timing)):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if records:
+        WavRecorder(folder.played, RATE_HZ).close()  # its header; the frames at once, which no tape could hold
+        with folder.played.open("ab") as file:
+            for name in retrieved:
+                sound, _ = soundfile.read(corpus.clip(name).path, dtype="float32", always_2d=True)
+                file.write(sound[: round(TRIAL_S * RATE_HZ)].astype("<f4").tobytes())
+        tick = {"position": 48000, "time_s": 101.0, "unix_s": 0.0, "latency_s": 0.0, "drift_ppm": None, "dose": None}
+        folder.played.with_suffix(".clock.jsonl").write_text(json.dumps(tick) + "\n")
+    return path
+
+
+def test_what_was_retrieved_and_played_right_is_recognised_by_an_embedder_that_chose_nothing(
+        corpus: Catalogue, tmp_path: Path) -> None:
+    heard = [clip.clip_id for clip in corpus.clips]
+    figures = judge(write_session(tmp_path / "s", corpus, heard), corpus, open_scorer("scorer-64"))
+    assert figures["scorer"] == "scorer-64"
+    assert figures["decoded"]["identification"] == 1.0
+    for name in ("retrieved", "played"):
+        for measure in ("identification", "genre", "lead", "mood"):
+            assert figures[name][measure]["value"] >= 0.9, (name, measure)
+            assert figures[name][measure]["permuted"] < figures[name][measure]["value"]
+        assert figures[name]["kernel_distance"]["value"] <= figures[name]["kernel_distance"]["permuted_p95"]
+
+
+def test_other_music_than_was_heard_scores_like_chance(corpus: Catalogue, tmp_path: Path) -> None:
+    heard = [clip.clip_id for clip in corpus.clips]
+    figures = judge(write_session(tmp_path / "s", corpus, heard[3:] + heard[:3]), corpus, open_scorer("scorer-64"))
+    assert figures["decoded"]["identification"] < figures["decoded"]["permuted_p95"]
+    for name in ("retrieved", "played"):
+        assert figures[name]["identification"]["value"] < 0.75
+        assert figures[name]["genre"]["value"] < 0.4
+
+
+def test_without_a_recording_the_rest_is_judged_and_without_trials_nothing(corpus: Catalogue, tmp_path: Path) -> None:
+    heard = [clip.clip_id for clip in corpus.clips]
+    session = write_session(tmp_path / "s", corpus, heard, records=False)
+    shown = CliRunner().invoke(app, ["corpus", "judge", str(session), "--catalogue",
+                                     str(corpus.clips[0].path.parents[1]), "--json", str(tmp_path / "f.json")])
+    assert shown.exit_code == 0, shown.output
+    assert "played" not in json.loads((tmp_path / "f.json").read_text())
+    with pytest.raises(DatasetError, match="two different clips at least"):
+        judge(write_session(tmp_path / "t", corpus, []), corpus, open_scorer("scorer-64"))
