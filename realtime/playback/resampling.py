@@ -15,7 +15,7 @@ from realtime.playback.ring import CHANNELS
 HALF_TAPS = 32  # of the lower of both rates, on either side
 WINDOW_BETA = 9.0
 CUTOFF = 0.91
-"""Of the lower Nyquist frequency, at -6 dB: what lies above that frequency is then 90 dB down (ADR 0031)."""
+"""Of the lower Nyquist frequency, at -6 dB: what lies above that frequency is then 90 dB down (ADR 0032)."""
 
 PHASES = 1024
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 384_000
