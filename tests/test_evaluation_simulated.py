@@ -1,4 +1,4 @@
-"""The evaluation on a simulated session of the published design, as response arrays: it finds what is there, no more."""
+"""The evaluation on a simulated session of the published design, as response arrays: it finds what is there."""
 
 from dataclasses import replace
 
