@@ -59,7 +59,8 @@ def _bars(report: dict[str, Any]) -> dict[str, Any]:
     for size, wanted in _BARS.items():
         for name, bar in wanted.items() if size in report else ():
             ours = report[size]["ours"]
-            value = {"wall_s": ours["wall_s"], "peak_gb": ours["peak_gib"] * 2**30 / 1e9}.get(name) or report[size][name]
+            known = {"wall_s": ours["wall_s"], "peak_gb": ours["peak_gib"] * 2**30 / 1e9}
+            value = known[name] if name in known else report[size][name]
             bars[f"{size} {name}"] = {"value": value, "bar": bar,
                                       "held": value >= bar if name.startswith("ratio") else value <= bar}
     return bars
