@@ -50,8 +50,9 @@ class Wanted:
     Attributes
     ----------
     table : Path or None
-        CSV with a first line of column names: `file` (relative path, name, or name without suffix), and any of
-        `genre`, `split`, `licence`; other columns become labels.
+        CSV with a first line of column names: `file` (relative path, name, or name without suffix), or `genre` and
+        `track` as ds003720's events name them, and any of `genre`, `split`, `licence`; other columns become labels.
+        What is said in words is read from the first column with "caption" in its name.
     licences : tuple of str
         Patterns such as "CC BY*"; with any, tracks of another or unknown licence are left out.
     exclude : Path or None
@@ -178,10 +179,11 @@ def _with_table(tracks: Sequence[Track], path: Path) -> list[Track]:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise DatasetError(f"the table {path} cannot be read ({exc}); give a CSV file in UTF-8") from exc
+    rows = [_with_caption(_with_track_id(row)) for row in rows]
     key = next((column for column in _KEY_COLUMNS if rows and column in rows[0]), None)
     if key is None:
-        raise DatasetError(f"the table {path} has {len(rows)} rows and no column of {', '.join(_KEY_COLUMNS)}; its "
-                           "first line must name the columns, separated by commas")
+        raise DatasetError(f"the table {path} has {len(rows)} rows and no column of {', '.join(_KEY_COLUMNS)}, nor "
+                           "genre and track; its first line must name the columns, separated by commas")
     by_key = {row[key]: row for row in rows}
     labelled = []
     for track in tracks:
@@ -193,6 +195,23 @@ def _with_table(tracks: Sequence[Track], path: Path) -> list[Track]:
         raise DatasetError(f"none of the {len(rows)} rows of {path} names one of the {len(tracks)} files; its column "
                            f"{key!r} must hold paths below the folder, file names, or names without suffix")
     return labelled
+
+
+def _with_track_id(row: dict[str, str]) -> dict[str, str]:
+    """A row that names a genre and a number, as the events of ds003720 do, names a track of GTZAN."""
+    genre, number = ((row.get(name) or "").strip().strip("'\"") for name in ("genre", "track"))
+    if any(row.get(name) for name in _KEY_COLUMNS) or not (genre and number.isdecimal()):
+        return row
+    others = {name: value for name, value in row.items() if name not in ("genre", "track")}
+    return {**others, "genre": genre, "track_id": f"{genre}.{int(number):05d}"}
+
+
+def _with_caption(row: dict[str, str]) -> dict[str, str]:
+    """The first column about captions under the name by which text targets look for it."""
+    name = next((name for name in row if name and name != "caption" and "caption" in name.lower()), None)
+    if name is None or "caption" in row:
+        return row
+    return {"caption" if column == name else column: value for column, value in row.items()}
 
 
 def _labelled(track: Track, row: dict[str, str]) -> Track:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from offline_training.__main__ import app
 from offline_training.corpus_excerpts import read_excerpts
+from offline_training.corpus_sources import Wanted, find_tracks
 from offline_training.errors import DatasetError
 from offline_training.material import check_clips
 from offline_training.recordings import Recordings, read_recordings
@@ -326,3 +327,19 @@ def test_one_recording_under_two_names_is_named_and_never_on_both_sides_of_a_bor
     clips, runs = ["clip00", "clip01", "clip02", "clip03"], ["run-1", "run-2", "run-3", "run-4"]
     tracks = [recordings.track(clip) for clip in clips]
     assert deal_folds([*runs[:3], "run-2"], tracks, 2).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("lines", [
+    "genre,track,Caption (EN)\nblues,98,slow and sad\n'disco',9,fast\n",
+    "file,caption\nblues.00098,slow and sad\ndisco.00009.wav,fast\n",
+])
+def test_captions_go_to_the_recordings_they_are_of(tmp_path, lines) -> None:
+    for name in ("blues/blues.00098.wav", "disco/disco.00009.wav", "pop/pop.00001.wav"):
+        path = tmp_path / "music" / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    table = tmp_path / "captions.csv"
+    table.write_text(lines)
+    tracks = find_tracks(tmp_path / "music", Wanted(table=table)).tracks
+    assert [(track.track_id, track.genre, track.labels.get("caption", "")) for track in tracks] == [
+        ("blues.00098", "blues", "slow and sad"), ("disco.00009", "disco", "fast"), ("pop.00001", "pop", "")]
