@@ -134,6 +134,29 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set, or respon
     write_figures(json_file, trained.bundle.manifest.accuracy)
 
 
+@app.command()
+def sweep(arrays: Annotated[Path, typer.Argument(help="Folder with sub-*_Resp_Training.npy and events.")],
+          keep: Annotated[Path, typer.Argument(help="Folder for results: a sweep that was cut off goes on from them.")],
+          catalogue: Annotated[list[Path], typer.Option(help="Corpus that embeds the clips; repeat for more targets.")],
+          subject: Annotated[list[str] | None, typer.Option(help="Which; default all.")] = None,
+          workers: WorkersOption = "", json_file: JsonOption = None) -> None:
+    """Ridges of every subject, region, kind of target and fold on many workers; the best six regions averaged."""
+    from offline_training.sweep_arrays import sweep_arrays  # noqa: PLC0415
+    from offline_training.workers import workers as open_workers  # noqa: PLC0415
+    from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        music = {f"{path.name} ({corpus.space.name})": corpus
+                 for path, corpus in ((path, read_catalogue(path, check_audio=False)) for path in catalogue)}
+        with progress_bars(Console()) as progress, open_workers(workers) as executor:
+            figures = sweep_arrays(arrays, music, keep, executor, progress, subject or ())
+    for name, row in figures.items():
+        Console().print(f"{name}: cross-validated identification {row['cross_validated_identification']:.3f}, 99 % of "
+                        f"exchanges of clips within runs stay below {row['chance_p99']:.3f} (n = {row['n_trials']})",
+                        soft_wrap=True, highlight=False)
+    write_figures(json_file, figures)
+
+
 def _train_on_arrays(folder: Path, out: Path, corpus: Path, subject: str | None, settings: Any,
                      json_file: Path | None) -> None:
     from offline_training.recordings import read_recordings  # noqa: PLC0415
