@@ -176,6 +176,25 @@ def _train_on_arrays(folder: Path, out: Path, corpus: Path, subject: str | None,
 
 
 @app.command()
+def imagery(visits: Annotated[list[Path], typer.Argument(help="Folders of visits, of `innerear session`.")],
+            groups: Annotated[Path | None, typer.Option(help="TSV with columns subject and group.")] = None,
+            json_file: JsonOption = None) -> None:
+    """Imagination against hearing with the same decoder, learning over runs, transfer, and two groups of people."""
+    from offline_training.imagery import group_figures, read_visit, visit_figures  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        figures: dict[str, Any] = {"visits": [visit_figures(read_visit(visit)) for visit in visits]}
+        if groups is not None:
+            figures["groups"] = group_figures(figures["visits"], groups)
+    for each in figures["visits"]:
+        found = each["imagine"]
+        Console().print(f"{each['subject']}: identification of {found['trials']} imagined trials "
+                        f"{found['identification']}, 99 % of chance below {found['chance_p99']}; of heard ones "
+                        f"{each['listen']['identification']}", highlight=False, soft_wrap=True)
+    write_figures(json_file, figures)
+
+
+@app.command()
 def overlay(session: Annotated[Path, typer.Argument(help="Folder of a recorded reference run.")],
             picture: Annotated[Path, typer.Argument(help="PNG file.")], json_file: JsonOption = None) -> None:
     """How a session lies on the training reference: a picture, and correlation, shift and turn."""

@@ -128,14 +128,12 @@ def console(json_file: JsonOption = None,
 
 @app.command()
 def imagery(json_file: JsonOption = None,
-            subjects: Annotated[int, typer.Option(help="Persons of the identification.", min=1)] = 8,
-            learners: Annotated[int, typer.Option(help="Persons of the target training.", min=3)] = 24,
-            null_runs: Annotated[int, typer.Option(help="Runs without any signal.", min=1)] = 102,
+            people: Annotated[int, typer.Option(help="Simulated persons.", min=3)] = 20,
             volumes: Annotated[int, typer.Option(help="Volumes of the blinding.", min=100)] = 1200) -> None:
     """The bars of imagination: identification, no signal, target training in its arms, blinding."""
     from tests.benchmarks.imagery import measure, show
 
-    report = measure(subjects, learners, null_runs, volumes, lambda text: typer.echo(f"{text} ...", err=True))
+    report = measure(people, volumes, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
 
