@@ -128,12 +128,13 @@ def console(json_file: JsonOption = None,
 
 @app.command()
 def imagery(json_file: JsonOption = None,
-            people: Annotated[int, typer.Option(help="Simulated persons.", min=3)] = 20,
+            decoded: Annotated[int, typer.Option(help="Persons whose imagery is identified.", min=1)] = 8,
+            trained: Annotated[int, typer.Option(help="Persons of the target training.", min=3)] = 24,
             volumes: Annotated[int, typer.Option(help="Volumes of the blinding.", min=100)] = 1200) -> None:
     """The bars of imagination: identification, no signal, target training in its arms, blinding."""
     from tests.benchmarks.imagery import measure, show
 
-    report = measure(people, volumes, lambda text: typer.echo(f"{text} ...", err=True))
+    report = measure(decoded, trained, volumes, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
 
