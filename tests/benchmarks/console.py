@@ -115,13 +115,13 @@ def delay(room: Room, station: Station, n_volumes: int) -> Figures:
         tab.open(station.url)
         tab.run(_WATCH)
         clock_s = time.time() - time.monotonic()
-        with Scanner(room, n_volumes) as scanner:
+        with Scanner(room, room.world.n_volumes) as scanner:
             scanner.send(scanner.header)
-            for volume in scanner.run:
+            for volume in scanner.run[:n_volumes]:
                 scanner.send(volume)
                 time.sleep(0.9 + 0.05 * (volume.index % 5))
             seen = {int(key): value for key, value in json.loads(str(tab.run("JSON.stringify(window.seen)"))).items()}
-            scanner.send(RunEnd("run-1", n_volumes))
+            scanner.send(RunEnd("run-1", n_volumes, "aborted"))
     decided = {entry["volume"] + 1: entry["received_s"] + clock_s
                for entry in read_documents(SessionFolder(room.session).timing) if "decided_s" in entry}
     delays = [seen[number] - 1000 * decided[number] for number in seen if number in decided and number > 1]
@@ -172,10 +172,10 @@ def _silent_since(played: Path, begun_s: float) -> float:
     return begun_s + 2.0
 
 
-def latency(world: World, folder: Path, broker_port: int, n_volumes: int) -> Figures:
+def latency(world: World, folder: Path, broker_port: int, n_runs: int = 6) -> Figures:
     """The live program's p99 from due to decided, with console and two browsers, against without: alternating runs."""
     p99: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(6):
+    for number in range(n_runs):
         shown = number % 2 == 1
         room = replace(Room(world, folder / f"latency-{number}", broker_port=broker_port))
         with contextlib.ExitStack() as stack:
@@ -191,44 +191,64 @@ def latency(world: World, folder: Path, broker_port: int, n_volumes: int) -> Fig
         p99[shown].append(room.summary()["latency_ms"]["volume_to_decision"]["p99"])
     with_it, without = float(np.median(p99[True])), float(np.median(p99[False]))
     return {"latency_p99_change_percent": figure(
-        100 * (with_it / without - 1), "% of p99, medians of 3 runs each", 5.0, 6, with_console_ms=p99[True],
-        without_ms=p99[False], volumes_per_run=n_volumes)}
+        100 * (with_it / without - 1), "% of p99, medians of runs with and without", 5.0, n_runs,
+        with_console_ms=p99[True], without_ms=p99[False], volumes_per_run=world.n_volumes)}
 
 
-def blinding(world: World, folder: Path, broker_port: int, n_volumes: int) -> Figures:
-    """Messages of a blinded session with the real and with a shuffled decoder, and with other music playing."""
-    told = {}
-    for arm in ("real", "shuffled", "yoked"):
-        room = Room(_arm(world, folder / f"world-{arm}", arm), folder / arm, broker_port=broker_port)
-        room.settings = "blinded = true\n" + room.settings
-        with live(room) as process, Watcher(room) as watcher:
-            until(lambda watcher=watcher: watcher.story.state == "armed", "armed")
-            with Scanner(room, n_volumes) as scanner:
-                scanner.send(scanner.header)
-                for volume in scanner.run:
-                    scanner.send(volume)
-                    time.sleep(0.1)
-                time.sleep(0.6)
-                scanner.send(RunEnd("run-1", n_volumes))
-            finish(process, 300)
-        arrived = {entry["volume"]: entry["received_s"] for entry in read_documents(SessionFolder(room.session).timing)
-                   if "decided_s" in entry}
-        steps = [(at_s, payload) for at_s, topic, payload in watcher.heard if topic == "step"]
-        told[arm] = {
-            "delays": [at_s - arrived[payload["volume"]] for at_s, payload in steps if payload["volume"] in arrived],
-            "schema": {(topic, tuple(sorted((key, type(value).__name__ if topic != "step" else value is None)
-                                            for key, value in payload.items())))
-                       for _, topic, payload in watcher.heard if topic in ("step", "about", "state", "slices")},
-            "values": {payload["volume"]: json.dumps([payload[key] for key in ("trial", "n", "top", "playing", "why")])
-                       for _, payload in steps}}
+ARMS = ("real", "shuffled", "yoked")
+
+
+def blinding(folder: Path, broker_port: int, n_volumes: int) -> Figures:
+    """Messages of blinded sessions with the real and a shuffled decoder, and with other music.
+
+    All arms run at once and get every volume in turn, in an order that goes round: what else the machine does is
+    the same for all.
+    """
+    told, world = {}, make_world(folder / "world-blinded", n_volumes)
+    rooms = {arm: Room(_arm(world, folder / f"world-{arm}", arm), folder / arm, broker_port=broker_port)
+             for arm in ARMS}
+    with contextlib.ExitStack() as stack:
+        processes, watchers, scanners = {}, {}, {}
+        for arm, room in rooms.items():
+            room.settings = "blinded = true\n" + room.settings
+            processes[arm] = stack.enter_context(live(room))
+            watchers[arm] = stack.enter_context(Watcher(room))
+            until(lambda arm=arm: watchers[arm].story.state == "armed", "armed")  # type: ignore[misc]
+            scanners[arm] = stack.enter_context(Scanner(room, n_volumes, f"run-{arm}"))
+            scanners[arm].send(scanners[arm].header)
+        for number in range(n_volumes):
+            for place in range(len(ARMS)):
+                arm = ARMS[(number + place) % len(ARMS)]
+                scanners[arm].send(scanners[arm].run[number])
+            time.sleep(0.1)
+        time.sleep(0.6)
+        for arm in ARMS:
+            scanners[arm].send(RunEnd(f"run-{arm}", n_volumes))
+            finish(processes[arm], 300)
+    for arm, room in rooms.items():
+        told[arm] = _told(room, watchers[arm])
     figures: Figures = {}
-    for arm in ("shuffled", "yoked"):
+    for arm in ARMS[1:]:
         test = stats.ks_2samp(told["real"]["delays"], told[arm]["delays"])
         figures[f"blinding_{arm}_ks_p"] = figure(test.pvalue, "p of Kolmogorov and Smirnov, above", 0.05,
                                                  len(told[arm]["delays"]), statistic=float(test.statistic),
                                                  same_schema=told["real"]["schema"] == told[arm]["schema"],
                                                  same_values=told["real"]["values"] == told[arm]["values"])
     return figures
+
+
+def _told(room: Room, watcher: Watcher) -> Figures:
+    """Delays, schema and values of what a session told of its volumes."""
+    arrived = {entry["volume"]: entry["received_s"] for entry in read_documents(SessionFolder(room.session).timing)
+               if "decided_s" in entry}
+    steps = [(at_s, payload) for at_s, topic, payload in watcher.heard if topic == "step"]
+    shown = ("trial", "n", "top", "playing", "why")
+    return {
+        "delays": [at_s - arrived[payload["volume"]] for at_s, payload in steps if payload["volume"] in arrived],
+        "schema": {(topic, tuple(sorted((key, type(value).__name__ if topic != "step" else value is None)
+                                        for key, value in payload.items())))
+                   for _, topic, payload in watcher.heard if topic in ("step", "about", "state", "slices")},
+        "values": {payload["volume"]: json.dumps([payload[key] for key in shown]) for _, payload in steps}}
 
 
 def _arm(world: World, folder: Path, arm: str) -> World:
@@ -288,7 +308,7 @@ def measure(presses: int, n_volumes: int) -> Figures:
             with running(command("bridge", "serve", world.run, "--connect", room.endpoint, "--speed", "1")):
                 until(room.plays, "music plays")
                 figures |= stop(room, station, process, presses)
-        figures |= latency(world, folder, broker.port, 200)
-        figures |= blinding(world, folder, broker.port, n_volumes)
+        figures |= latency(world, folder, broker.port)
+        figures |= blinding(folder, broker.port, n_volumes)
     return figures | soak()
 
