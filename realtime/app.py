@@ -28,6 +28,7 @@ from realtime.session.journal import Journal
 from realtime.session.parts import Parts
 from realtime.session.pictures import Pictures
 from realtime.session.record import Document, DocumentLog, Record
+from realtime.session.self_check import SelfCheck
 from realtime.session.shell import LiveSession, Wires
 from realtime.session.sounding import Sounding
 from realtime.session.summary import Figures, summarise
@@ -104,6 +105,10 @@ async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Fig
         sounding.sound_again(last, len(fold.attempts))
         wires = Wires(server, sounding, bus, journal, telling)
         before = Pauses.so_far()
+        if settings.self_check is not None:
+            check = SelfCheck(settings.self_check, prepared.catalogue, sounding, lambda: len(fold.attempts))
+            listening = asyncio.create_task(check.run(), name="self-check")
+            stack.push_async_callback(_cancelled, listening)
         session = LiveSession(fold, wires, settings.bridge.stale_after_volumes, settings.bridge.retry_wait_s)
         try:
             await _run_until_signalled(session, settings.playback.tail_s)
@@ -115,6 +120,11 @@ async def run_live(settings: LiveSettings, bus: MessageBus | None = None) -> Fig
         figures = _finish(fold, record, prepared, sound, before.since())
         telling.state("ended", **{key: figures[key] for key in ("status", "gaps", "verdict")})
         return figures
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _about(prepared: Prepared, settings: LiveSettings) -> Document:

@@ -156,6 +156,9 @@ class LiveSettings:
         recorded and decoded meanwhile.
     blinded : bool
         Tell on the bus, and so on the console, nothing by which the arms of a study can be told apart.
+    self_check : Path or None
+        Folder of an embedder that listens to what is really played, every five seconds, in a process of its own, and
+        tells how near it is to what was chosen and decoded; None for nobody.
     bridge, selection, generator, playback, bus, console
         See there.
     """
@@ -167,6 +170,7 @@ class LiveSettings:
     design: Path | None = None
     wait_for_start: bool = False
     blinded: bool = False
+    self_check: Path | None = None
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)

@@ -14,6 +14,7 @@ from realtime.experiment.run_design import read_run_design
 from realtime.generators.make import check_generator
 from realtime.messages import Clip
 from realtime.music.catalogue import Catalogue, read_catalogue
+from realtime.music.embedder_spec import read_embedder
 from realtime.playback.calibration import read_calibration
 from realtime.session.events import check_sounds, read_events
 from realtime.session.folder import SessionFolder
@@ -84,8 +85,11 @@ def decoder_problems(settings: LiveSettings) -> list[str]:
 
 
 def sound_problems(settings: LiveSettings) -> list[str]:
-    """Of the calibration."""
+    """Of the calibration, and of the embedder that listens along."""
     found: list[str] = []
+    if settings.self_check is not None:
+        ear = settings.self_check
+        _attempt(found, lambda: read_embedder(ear))
     if settings.playback.calibration is not None:
         calibration = settings.playback.calibration
         _attempt(found, lambda: read_calibration(calibration))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 from realtime.errors import PlaybackError
@@ -50,6 +51,11 @@ class LastingPlayer:
     def records_as_asked(self) -> bool:
         """Whether the recording is the file that was asked for, and not a neighbour."""
         return self._player.started.played_wav == str(self._settings.played_wav)
+
+    @property
+    def recording(self) -> Path:
+        """The recording that was asked for; the first process's."""
+        return self._settings.played_wav
 
     @property
     def door(self) -> str:

@@ -92,6 +92,17 @@ def read_played(path: Path) -> Recording:
     return Recording(samples.reshape(n_frames, CHANNELS).astype(np.float32), rate_hz)
 
 
+def read_last(path: Path, seconds: float) -> Recording:
+    """The last whole frames of a played.wav that is being written; errors as `read_played`."""
+    rate_hz = _rate_of(path)
+    with path.open("rb") as file:
+        n_frames = (file.seek(0, os.SEEK_END) - HEADER.size) // FRAME_BYTES
+        n_wanted = min(n_frames, round(seconds * rate_hz))
+        file.seek(HEADER.size + (n_frames - n_wanted) * FRAME_BYTES)
+        samples = np.frombuffer(file.read(n_wanted * FRAME_BYTES), dtype="<f4")
+    return Recording(samples.reshape(-1, CHANNELS).astype(np.float32), rate_hz)
+
+
 def _create_next_part(wanted: Path) -> tuple[Path, BinaryIO]:
     """Open `wanted`, or `stem-1`, `stem-2`… when it exists: what was recorded is never overwritten."""
     part = 0

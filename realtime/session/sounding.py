@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from realtime.errors import PlaybackError
 from realtime.generators.client import GeneratorClient
@@ -45,6 +48,8 @@ class Sounding:
         Hears of it.
     generator : GeneratorClient or None
         Feeds the player's stream.
+    decoded : float32 array of shape (dim,) or None
+        The last embedding decoded.
     """
 
     player: LastingPlayer
@@ -56,10 +61,25 @@ class Sounding:
     _feeding: bool = False
     _streamed: set[int] = field(default_factory=set)
     _sounding: str = ""
+    _since_s: float = 0.0
+    decoded: NDArray[np.float32] | None = None
+
+    @property
+    def sounding(self) -> str:
+        """Clip id of what sounds now, or stands behind the stream that does; "" for silence."""
+        return self._sounding
+
+    @property
+    def sounding_for_s(self) -> float:
+        """How long by now."""
+        return time.monotonic() - self._since_s
 
     def act(self, outcome: Outcome, attempt: int) -> None:
         """Let what was decided in this attempt be heard; the condition first, so that a stream begins under it."""
         cue, condition = outcome.cue, outcome.condition
+        for step in outcome.steps:
+            if step.percept.evidence is not None:
+                self.decoded = step.percept.evidence.embedding
         if outcome.level_db is not None:
             self.player.set_level(outcome.level_db)
         if condition is not None and self.generator is not None:
@@ -170,7 +190,7 @@ class Sounding:
 
     def _sounds(self, event: protocol.Sounding) -> None:
         asked = self._asked[event.cue]
-        self._sounding = asked.clip_id if event.clip_id else ""
+        self._sounding, self._since_s = asked.clip_id if event.clip_id else "", event.time_s
         self.telling.timing.append({
             "attempt": asked.attempt, "cue": event.cue, "volume": asked.volume_index, "clip_id": event.clip_id,
             "sound_s": event.time_s, "position": event.position if self.player.records_as_asked else None})

@@ -10,6 +10,7 @@ from realtime.atomic import without_nan
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
 from realtime.session.attempts import attempts_of, last_attempt, last_attempt_timing
+from realtime.session.checks import summarise_checks
 from realtime.session.entries import MessageEntry, read_entry
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
@@ -48,6 +49,7 @@ def summarise(folder: SessionFolder, catalogue: Catalogue, sound: Figures) -> Fi
         "duplicates": stop.get("duplicates", 0), "late": stop.get("late", 0), "status": stop.get("status"),
         "reason": stop.get("reason", ""), "trigger": stop.get("trigger"), "attempts": attempts_of(record),
         **score_trials(documents, catalogue), **latencies(timing), "clock": clock(timing),
+        "self_check": summarise_checks(timing),
         "switches": sum(document["doc"] == "cue" for document in documents), **sound,
         "played_wav": str(folder.played), "session_dir": str(folder.path),
     }

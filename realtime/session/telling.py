@@ -88,6 +88,11 @@ class Telling:
         """What the player counts, and what it plays."""
         self._publish("sound", counters)
 
+    def self_check(self, found: dict[str, Any], attempt: int) -> None:
+        """How near what really left is to what was chosen and decoded."""
+        self.timing.append({"attempt": attempt, "self_check": found})
+        self._publish("self_check", found)
+
     def alarm(self, text: str, severity: Severity = "data", *, of_arm: bool = False) -> None:
         """Something the operator should act on; `of_arm` where a blinded operator may not know what it is."""
         if of_arm and self.blinded:
