@@ -1,6 +1,7 @@
 """The session listens to what it really plays, and says how near that is to what was chosen and decoded."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,10 @@ from offline_training.embedders import SHIPPED, open_embedder
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.recorder import WavRecorder, read_last
 from realtime.session.checks import summarise_checks
+from realtime.session.folder import SessionFolder
 from realtime.session.self_check import SelfCheck, dismiss
+from tests.loopback import free_endpoint
+from tests.processes import command, finish, live_command, make_world, running, until
 
 RATE_HZ = 48000
 EMBEDDER = SHIPPED / "embedder-synth-128"
@@ -126,3 +130,20 @@ def test_the_end_of_a_recording_is_read_while_it_grows(corpus: Catalogue, tmp_pa
     assert last.frames.shape == (2 * RATE_HZ, 2)
     assert last.rate_hz == RATE_HZ
     assert len(read_last(tmp_path / "played.wav", 100.0).frames) == 10 * RATE_HZ
+
+
+@pytest.mark.long
+def test_a_live_session_checks_itself_and_keeps_what_it_found(tmp_path: Path) -> None:
+    world, session, endpoint = make_world(tmp_path, 40), tmp_path / "session", free_endpoint()
+    config = tmp_path / "live.toml"
+    config.write_text(f'self_check = "{EMBEDDER}"\n[selection]\ngenre_odds = 1e9\nclip_odds = 1e9\n')
+    folder = SessionFolder(session)
+    with running(live_command(world, session, endpoint, "--config", config)) as program:
+        until(lambda: folder.played.exists(), "the player has started")
+        with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "1")) as bridge:
+            finish(bridge)
+            finish(program)
+    found = json.loads(folder.summary.read_text())["self_check"]
+    assert found["n"] >= 1
+    assert found["to_chosen"] > 0.9  # the clips are two seconds long, what is heard of them begins anywhere
+    assert found["to_decoded"] is None  # the session's space is another than the ear's
