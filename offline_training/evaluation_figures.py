@@ -181,12 +181,14 @@ def _classes(judged: Judged, probes: AttributeProbes, draws: Draws) -> dict[str,
 
 def _live(session: Path, table: Decoded, draws: Draws) -> dict[str, Any]:
     live = read_live(session)
-    run = next((run for run in table.runs if run.run_id == live.run_id), None)
-    if run is None:
-        raise DatasetError(f"the session {session} is of run {live.run_id!r}, and the runs evaluated are "
-                           f"{', '.join(run.run_id for run in table.runs)}; name a session of one of these")
+    alike = [run for run in table.runs if dict(zip(run.numbers, run.clip_ids, strict=True)) == live.clip_ids]
+    named = [run for run in alike if run.run_id == live.run_id] or alike
+    if len(named) != 1:
+        raise DatasetError(f"the session {session} heard {len(live.clip_ids)} clips in an order that {len(named)} of "
+                           f"{len(table.runs)} runs evaluated have; name a session of one of these runs")
+    run = named[0]
     rows = np.flatnonzero(np.asarray(table.judged.run_ids) == run.run_id)
     judged = Judged(table.judged.predictions[rows], table.judged.targets[rows], *(
         tuple(names[row] for row in rows)
         for names in (table.judged.clip_ids, table.judged.genres, table.judged.run_ids)))
-    return against_live(live, run.numbers, run.embeddings, judged, draws)
+    return {"run_id": run.run_id} | against_live(live, run.numbers, run.embeddings, judged, draws)

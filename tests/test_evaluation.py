@@ -247,13 +247,13 @@ def test_live_and_offline_vectors_are_compared_bit_by_bit():
     judged = judged.with_predictions(final)
     numbers = tuple(range(1, 6))
     same = {(number, n + 1): embeddings[n, t] for t, number in enumerate(numbers) for n in range(2)}
-    found = against_live(LiveEvidence("run-0", same, ""), numbers, embeddings, judged, FEW)
+    found = against_live(LiveEvidence("run-0", {}, same, ""), numbers, embeddings, judged, FEW)
     assert (found["largest_difference"], found["n_vectors"], found["n_only_live"]) == (0.0, 10, 0)
     assert found["identification_live"] == found["identification_offline"]
     other = dict(same)
     other[1, 2] = other[1, 2] + np.float32(0.5)
     del other[5, 1]
-    found = against_live(LiveEvidence("run-0", other, ""), numbers, embeddings, judged, FEW)
+    found = against_live(LiveEvidence("run-0", {}, other, ""), numbers, embeddings, judged, FEW)
     assert found["largest_difference"] == pytest.approx(0.5, abs=1e-6)
     assert (found["n_vectors"], found["n_only_offline"]) == (9, 1)
 

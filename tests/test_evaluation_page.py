@@ -143,7 +143,8 @@ def write_live_record(folder, bundle, run, music):
     """What the live core says of a run, volume by volume, as a session's record."""
     header = RunHeader(run.run_id, run.shape, "<i2", run.affine, run.tr_s, run.n_volumes)
     core = LiveCore(header, Parts(bundle, OnnxDecoder(bundle), music, run.events, "events.tsv"))
-    documents = [{"doc": "start", "run": {"run_id": f"{run.run_id}_bold"}, "bundle": {"sha256": ""}}]
+    trials = [{"trial": t, "clip_id": event.clip_id, "is_dummy": event.is_dummy} for t, event in enumerate(run.events)]
+    documents = [{"doc": "start", "run": {"run_id": "replay-1"}, "trials": trials, "bundle": {"sha256": ""}}]
     for volume in read_volumes(run):
         documents += [core.decide(percept).document for percept in core.perceive(volume).percepts]
     (folder / "record.jsonl").write_bytes(b"".join(map(to_line, documents)))
@@ -171,5 +172,5 @@ def test_a_session_of_another_run_is_refused(world, tmp_path):
     done = CliRunner().invoke(app, ["evaluate", str(folder / "bundle"), str(folder / "data"), "--session",
                                     str(tmp_path), "--json", str(tmp_path / "f.json"), "--workers", "1"])
     assert done.exit_code != 0
-    assert "is of run 'other'" in " ".join(done.output.split())
+    assert "heard 0 clips in an order that 0 of 2 runs evaluated have" in " ".join(done.output.split())
     assert not (tmp_path / "f.json").exists()

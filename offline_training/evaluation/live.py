@@ -23,6 +23,9 @@ class LiveEvidence:
     Attributes
     ----------
     run_id : str
+        Of the acquisition; a replay's says nothing of the run that was replayed.
+    clip_ids : dict of int to str
+        What was heard in each trial that counts, by trial.
     embeddings : dict of (int, int) to float32 array of shape (dim,)
         By trial, from 0, and number of usable volumes.
     bundle_sha256 : str
@@ -30,6 +33,7 @@ class LiveEvidence:
     """
 
     run_id: str
+    clip_ids: dict[int, str]
     embeddings: dict[tuple[int, int], NDArray[np.float32]]
     bundle_sha256: str
 
@@ -49,7 +53,9 @@ def read_live(session: Path) -> LiveEvidence:
                            "give the folder of a session that saw at least its run header")
     vectors = {(int(step["trial"]), int(step["n"])): decode_vector(step["embedding"]) for step in documents
                if step["doc"] == "step" and step.get("embedding") and int(step["trial"]) >= 0}
-    return LiveEvidence(str(start["run"]["run_id"]).removesuffix("_bold"), vectors,
+    clips = {int(trial["trial"]): str(trial["clip_id"]) for trial in start.get("trials", ())
+             if trial.get("clip_id") and not trial.get("is_dummy")}
+    return LiveEvidence(str(start["run"]["run_id"]).removesuffix("_bold"), clips, vectors,
                         str(start.get("bundle", {}).get("sha256", "")))
 
 
@@ -90,7 +96,7 @@ def against_live(live: LiveEvidence, numbers: Sequence[int], embeddings: NDArray
         judged)
     difference = paired_difference(live_scores, offline_scores, trials.own, len(trials.names), draws.n_resamples,
                                    draws.seed)
-    return {"run_id": live.run_id, "largest_difference": largest, "n_vectors": len(both),
+    return {"largest_difference": largest, "n_vectors": len(both),
             "n_only_live": len(wanted.keys() - offline.keys()), "n_only_offline": len(offline.keys() - wanted.keys()),
             "identification_live": _mean(live_scores), "identification_offline": _mean(offline_scores),
             "live_minus_offline": difference.figures()}
