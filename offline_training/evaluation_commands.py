@@ -48,7 +48,7 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
             decoded = decode_runs(chosen, runs.test, music, executor, progress)
             evaluation = score_runs(decoded, chosen, music)
             figures: dict[str, Any] = evaluation.figures()
-            if json_file is not None or page is not None:
+            if json_file is not None or page is not None or session is not None:
                 figures |= evaluation_figures(chosen, runs, music, decoded, tracks, draws, _probes(corpus, music),
                                               session)
             if whole:
@@ -59,6 +59,11 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
         if page is not None:
             write_page(figures, page)
     Console().print(evaluation.verdict, soft_wrap=True, highlight=False)
+    if "live" in figures:
+        live = figures["live"]
+        Console().print(f"live and offline differ by at most {live['largest_difference']:.1e} in {live['n_vectors']} "
+                        f"decoded vectors of {live['run_id']}" if live["n_vectors"] else
+                        "no vector was decoded both live and offline", soft_wrap=True, highlight=False)
     write_figures(json_file, figures)
 
 

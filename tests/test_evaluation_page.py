@@ -158,6 +158,7 @@ def test_offline_figures_are_those_of_the_live_core_bit_by_bit(world, tmp_path):
                                     str(tmp_path), "--json", str(tmp_path / "f.json"), "--html",
                                     str(tmp_path / "f.html"), "--permutations", "1000", "--workers", "1"])
     assert done.exit_code == 0, done.output
+    assert "differ by at most 0.0e+00 in 45 decoded vectors" in " ".join(done.output.split())
     live = json.loads((tmp_path / "f.json").read_text())["live"]
     assert live["largest_difference"] == 0.0
     assert live["n_vectors"] == 8 * 6 - 3  # the last clip lacks what comes after the run
