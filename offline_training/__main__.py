@@ -424,7 +424,7 @@ def examples(folder: Annotated[Path, typer.Argument(help="Folder to make.")],
 
     with one_sentence_of_ours():
         paths = write_examples(folder, seconds, seed)
-    Console().print(f"{len(paths) - 1} pieces in {folder}, their spectra in {paths[-1]}", soft_wrap=True,
+    Console().print(f"{len(paths) - 3} pieces in {folder}, their spectra in {paths[-1]}", soft_wrap=True,
                     highlight=False)
 
 

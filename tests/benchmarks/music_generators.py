@@ -5,9 +5,8 @@ would be circular. Every accuracy stands beside the same with targets permuted.
 """
 
 import gc
-import shutil
+import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from offline_training.corpus import index_corpus
+from offline_training.corpus import index_corpus, read_corpus
+from offline_training.corpus_composed import CorpusSettings, build_corpus
 from offline_training.demo import DemoSettings
 from offline_training.embedders import SHIPPED, open_embedder, open_scorer
+from offline_training.fit import fit_ridge
 from offline_training.generator.fidelity import Make, embeddings, fidelity, measure, meet
 from offline_training.generator.pieces import HEARD_S
 from offline_training.generator.train import makers
-from offline_training.runs import read_dataset
-from offline_training.train import train
+from offline_training.response_trials import Window, trials_of
+from offline_training.simulation.music import Music
+from offline_training.simulation.session_responses import ResponseSettings, simulate_responses
 from realtime.config import load_settings
 from realtime.generators.conditioning import snap
 from realtime.generators.settings import GeneratorSettings
@@ -102,40 +104,54 @@ def fidelity_bars(folder: Path = FOLDER, n: int = 100) -> Figures:
             for kind, figure in figures.items()}
 
 
-def single_trial_bars(dataset: Path, scratch: Path, executor: ProcessPoolExecutor, folder: Path = FOLDER) -> Figures:
-    """Identification of what is retrieved and what is generated from real, cross-validated single-trial predictions.
+def single_trial_bars(scratch: Path, folder: Path = FOLDER, seed: int = 0) -> Figures:
+    """Identification of what is retrieved and what is generated from single trials, decoded by a real ridge.
+
+    The demo's person hears 100 clips of a corpus once each and responds in the conditioner's space; predictions are
+    those of the folds that did not see the trial.
 
     Parameters
     ----------
-    dataset : Path
-        A session of `innerear simulate` or a demo, without lost trials; its stimuli are decoded in the conditioner's
-        space.
     scratch : Path
-        For the stimuli indexed anew, and the bundle.
-    executor : ProcessPoolExecutor
-        Where the decoder is trained.
+        Folder for the corpus.
     folder : Path
         Of the generators.
+    seed : int
+        Of music, person and noise.
     """
-    stimuli = scratch / "stimuli"
-    shutil.copytree(dataset / "stimuli", stimuli)
-    index_corpus(stimuli, open_embedder(CONDITIONER))
-    catalogue, runs, scorer = read_catalogue(stimuli, check_audio=False), read_dataset(dataset), open_scorer(SCORER)
-    settings = load_settings(ROOT / "configs" / "demo.toml", DemoSettings).training
-    said = train(runs, catalogue, scratch / "bundle", executor, settings).fit.predictions.astype(np.float32)
-    heard = [event.clip_id for run in runs.training for event in run.events if event.clip_id and not event.is_dummy]
-    if len(heard) != len(said):
-        raise SystemExit(f"{len(heard)} trials were heard, {len(said)} could be used; give a session "
-                         "without lost trials")
+    demo = load_settings(ROOT / "configs" / "demo.toml", DemoSettings)
+    session = demo.simulation
+    n_training = session.n_training_runs * session.blocks_per_training_run
+    n_each = n_training + session.n_test_runs + session.extra_clips_per_genre
+    build_corpus(scratch, CorpusSettings(n_each, n_each - n_training, seed=seed))
+    index_corpus(scratch, open_embedder(CONDITIONER))
+    responses = simulate_responses(ResponseSettings(session), seed, Music.of(read_corpus(scratch))).responses
+    catalogue, scorer, tr_s = read_catalogue(scratch, check_audio=False), open_scorer(SCORER), responses.tr_s
+    window = Window(round(demo.training.lag_s / tr_s), round(demo.training.window_s / tr_s),
+                    demo.training.smallest_share)
+    fitted = fit_ridge(trials := trials_of(responses.training, tr_s, window, catalogue.embedding), demo.training.fit)
+    said, heard = fitted.predictions.astype(np.float32), list(trials.clip_ids)
     found = [catalogue.search(row, 1)[0].clip.clip_id for row in said]
-    known = {clip_id: _clip(catalogue, clip_id) for clip_id in {*heard, *found}}
+    known = {clip_id: _clip(catalogue, clip_id) for clip_id in sorted({*heard, *found})}
     rows = dict(zip(known, embeddings(list(known.values()), scorer), strict=True))
     wanted = np.array([rows[clip_id] for clip_id in heard])
     got = {"retrieved": np.array([rows[clip_id] for clip_id in found])}
     snapped = np.array([snap(row, catalogue, GeneratorSettings().snap) for row in said])
     got |= {name: embeddings(meet(make, snapped), scorer) for name, make in makers(folder).items()}
-    return {f"single_trial_{name}_{kind}": figure | {"unit": "share", "scorer": SCORER}
-            for name, music in got.items() for kind, figure in fidelity(music, wanted, scorer, names=heard).items()}
+    figures = {f"single_trial_{name}_{kind}": figure | {"unit": "share", "scorer": SCORER}
+               for name, music in got.items() for kind, figure in fidelity(music, wanted, scorer, heard).items()}
+    least = figures["single_trial_retrieved_identification"]["value"] - 0.05
+    for name in makers(folder):
+        figures[f"single_trial_{name}_identification"]["bar"] = round(least, 4)
+    figures["single_trial_decoded_identification"] = {"value": fitted.identification, "n": len(heard), "unit": "share",
+                                                      "scorer": CONDITIONER}
+    return figures
+
+
+def generator_bars() -> Figures:
+    """All bars of the shipped generators."""
+    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
+        return cost_bars() | fidelity_bars() | single_trial_bars(Path(scratch) / "corpus")
 
 
 def _clip(catalogue: Catalogue, clip_id: str) -> NDArray[np.float32]:
