@@ -433,7 +433,7 @@ def train_generator(folder: Annotated[Path, typer.Argument(help="Folder for the 
                     embedder: Annotated[str, typer.Option(help="Whose space conditions it: name, folder or .npz.")],
                     scorer: Annotated[str, typer.Option(help="Another embedder, which judges.")] = "scorer-64",
                     pieces: Annotated[int, typer.Option(help="Procedural pieces to learn from.", min=10)] = 4000,
-                    steps: Annotated[int, typer.Option(help="Of training the token model.", min=1)] = 300,
+                    steps: Annotated[int, typer.Option(help="Of training the token model.", min=1)] = 2000,
                     targets: Annotated[int, typer.Option(help="Unseen pieces of each kind to judge by.", min=0)] = 100,
                     json_file: JsonOption = None) -> None:
     """Make the director's library of themes and train the token model in the space of an embedder; minutes."""
@@ -448,7 +448,7 @@ def train_generator(folder: Annotated[Path, typer.Argument(help="Folder for the 
             raise TrainingError("a generator is trained with torch, which is not installed; install it with: pip "
                                 "install 'innerear[embedder]'") from exc
         training = GeneratorTraining(pieces, targets, tokens=TokenTraining(steps))
-        command = f"innerear generator train {folder} --embedder {embedder}"
+        command = f"innerear generator train {folder} --embedder {embedder} --pieces {pieces} --steps {steps}"
         with progress_bars(Console()) as progress:
             report = fit(folder, open_embedder(embedder), open_scorer(scorer), training, command, progress)
     Console().print(f"generator in {folder}: {report['nats_per_token']:.2f} nats per token; what it can do is in "

@@ -18,6 +18,9 @@ from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder, Generator
 from realtime.scoring import identification_accuracy
 
+TARGET_SEED = 2026
+"""Of the clips that every generator is judged by."""
+
 Make = Callable[[int], Generator]
 """A fresh generator from a seed."""
 
@@ -71,8 +74,8 @@ def _figure(score: Callable[[NDArray[np.float32]], float], wanted: NDArray[np.fl
     return {"value": round(score(wanted), 4), "permuted": round(score(permuted), 4), "n": len(wanted)}
 
 
-def measure(makers: dict[str, Make], conditioner: Embedder, scorer: OnnxEmbedder, n: int, seed: int
-            ) -> dict[str, Any]:
+def measure(makers: dict[str, Make], conditioner: Embedder, scorer: OnnxEmbedder, n: int,
+            seed: int = TARGET_SEED) -> dict[str, Any]:
     """Fidelity of every generator to clean embeddings of unseen clips, by population.
 
     Parameters

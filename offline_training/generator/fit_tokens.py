@@ -35,7 +35,7 @@ class TokenTraining:
         Of weights and texts.
     """
 
-    n_steps: int = 300
+    n_steps: int = 2000
     rate: float = 3e-3
     seed: int = 0
 

@@ -75,7 +75,7 @@ def train_generator(folder: Path, embedder: Embedder, scorer: OnnxEmbedder, trai
     try:
         write_generator(folder, pieces.themes, network, {"command": command})
         if training.n_targets:
-            report["figures"] = measure(makers(folder), embedder, scorer, training.n_targets, training.seed + 1)
+            report["figures"] = measure(makers(folder), embedder, scorer, training.n_targets)
             write_bytes(folder / "README.md", page(folder.name, report).encode())
         write_json(folder / "report.json", report)
     except OSError as exc:
