@@ -95,7 +95,8 @@ def _draw(clips: dict[str, RenderedClip], duration_s: float, path: Path) -> None
 
     figure = Figure(figsize=(14, 16), layout="constrained")
     panels: Any = figure.subplots(5, 2, sharex=True, sharey=True)
-    hertz, picture = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ), None
+    hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)
+    picture: Any = None
     for panel, (genre, clip) in zip(panels.flat, clips.items(), strict=True):
         level = spectrogram_db(clip.audio[: round(duration_s * RATE_HZ)])
         seconds = np.arange(len(level)) * _WINDOW / 4 / RATE_HZ

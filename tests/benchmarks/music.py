@@ -22,11 +22,7 @@ from rich.table import Table
 
 from offline_training.corpus import index_corpus, read_corpus
 from offline_training.corpus_composed import CorpusSettings, build_corpus, fit_and_index
-from offline_training.demo import DemoSettings
 from offline_training.embedders import open_embedder
-from offline_training.simulation.dataset import simulate_session
-from offline_training.workers import worker_processes
-from realtime.config import load_settings
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
@@ -179,11 +175,9 @@ def generator_bars(extent: Extent, tick: Callable[[str], None]) -> Figures:
     figures = music_generators.cost_bars() | music_generators.fidelity_bars(n=extent.generated)
     if extent is not WHOLE:
         return figures
-    tick("simulating a session, and generating from its single trials")
-    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch, worker_processes() as executor:
-        dataset = Path(scratch) / "dataset"
-        simulate_session(dataset, load_settings(ROOT / "configs" / "demo.toml", DemoSettings).simulation)
-        return figures | music_generators.single_trial_bars(dataset, Path(scratch) / "own", executor)
+    tick("simulating a person, and generating from their single trials")
+    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
+        return figures | music_generators.single_trial_bars(Path(scratch) / "own")
 
 
 def measure(extent: Extent, tick: Callable[[str], None]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ would be circular. Every accuracy stands beside the same with targets permuted.
 """
 
 import gc
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,12 +145,6 @@ def single_trial_bars(scratch: Path, folder: Path = FOLDER, seed: int = 0) -> Fi
     figures["single_trial_decoded_identification"] = {"value": fitted.identification, "n": len(heard), "unit": "share",
                                                       "scorer": CONDITIONER}
     return figures
-
-
-def generator_bars() -> Figures:
-    """All bars of the shipped generators."""
-    with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
-        return cost_bars() | fidelity_bars() | single_trial_bars(Path(scratch) / "corpus")
 
 
 def _clip(catalogue: Catalogue, clip_id: str) -> NDArray[np.float32]:
