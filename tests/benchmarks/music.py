@@ -207,7 +207,8 @@ def show(report: dict[str, Any]) -> None:
     table = Table(title=f"music (load {report['load_before']:.1f} to {report['load_after']:.1f} on "
                         f"{report['cores']} cores)")
     for heading in ("what", "value", "unit", "bar", "n"):
-        table.add_column(heading, justify="left" if heading in ("what", "unit") else "right")
+        table.add_column(heading, justify="left" if heading in ("what", "unit") else "right",
+                         overflow="fold" if heading == "what" else "ellipsis")
     for name, row in report.items():
         if isinstance(row, dict) and "value" in row:
             table.add_row(name, f"{row['value']:.3g}", row["unit"], f"{row.get('bar', '')}", str(row["n"]))
