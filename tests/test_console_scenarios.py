@@ -155,6 +155,16 @@ def test_a_disk_that_is_nearly_full(room: Room, broker: BrokerProcess, tmp_path:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_a_live_program_that_cannot_start_says_why(room: Room, watcher: Watcher) -> None:
+    nowhere = replace(room, world=replace(room.world, bundle=room.session / "nothing"))
+    watcher.deeds.live_command = tuple(nowhere.command()[4:])
+    assert "The live program starts" in watcher.command("arm")
+    words: list[str] = []
+    until(lambda: bool(words) or bool(words.append(said) if (said := watcher.deeds.last_words()) else None), "it ended")
+    assert "no bundle in" in words[0]
+    assert watcher.deeds.last_words() == ""
+
+
 def test_what_a_blinded_session_tells_names_no_music(room: Room, watcher: Watcher) -> None:
     room.settings = "blinded = true\n" + room.settings
     with live(room) as process, Scanner(room, N_VOLUMES) as scanner:

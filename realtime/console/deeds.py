@@ -57,6 +57,7 @@ class Deeds:
     chance_command: tuple[str, ...]
     remote: Remote
     story: Callable[[], Story]
+    _live: "subprocess.Popen[bytes] | None" = None
     _stopper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "stop"))
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class Deeds:
         """Start the live program as a process that outlives the console."""
         if recorded_by(self.folder):
             return "A live program runs already."
-        log = self.folder.path.with_name(self.folder.path.name + ".log")
+        log = self._log
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as complaints:
@@ -128,12 +129,26 @@ class Deeds:
                                            start_new_session=True, env=_our_tree())
         except OSError as exc:
             raise SessionError(f"the live program cannot be started: {exc}") from exc
+        self._live = process
+        return f"The live program starts; its own words are in {log}."
+
+    @property
+    def _log(self) -> Path:
+        """Where the live program's own words go."""
+        return self.folder.path.with_name(self.folder.path.name + ".log")
+
+    def last_words(self) -> str:
+        """Why the live program that was started from here could not go on, once; "" while it can, or ended well."""
+        if self._live is None or self._live.poll() is None:
+            return ""
+        status, self._live = self._live.returncode, None
+        if status == 0:
+            return ""
         try:
-            process.wait(1.5)
-        except subprocess.TimeoutExpired:
-            return f"The live program starts; its own words are in {log}."
-        lines = log.read_text(errors="replace").strip().splitlines()
-        raise SessionError(lines[-1].removeprefix("innerear: ") if lines else "the live program ended without a word")
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1].removeprefix("innerear: ") if lines else f"the live program ended with status {status}"
 
     async def check(self) -> AsyncIterator[Finding]:
         """The preflight, in a process of its own; findings as they come."""

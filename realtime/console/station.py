@@ -126,6 +126,8 @@ class Station:
         while True:
             await asyncio.sleep(LOOK_AROUND_S)
             self.look_around()
+            if words := self.deeds.last_words():
+                self.hear("alarm", {"text": words, "severity": "data"})
 
     async def _check(self) -> None:
         self.findings = (Finding(LINKS[0], "running"), *nothing_checked()[1:])
