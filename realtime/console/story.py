@@ -215,11 +215,13 @@ def _state(story: Story, payload: dict[str, Any], at_s: float) -> Story:
         return story  # it said good-bye before it went
     story = replace(story, state=state, since_s=at_s, reason=str(payload.get("reason") or payload.get("status") or ""))
     if state == "running":
-        attempt = int(payload["attempt"])
+        attempt, tr_s = int(payload["attempt"]), float(payload["tr_s"])
+        if not 0 < tr_s < LONGEST:
+            return story
         fresh: dict[str, Any] = {} if attempt == story.attempt else {
             "points": (), "spans": (), "trial": Trial(), "volume": -1, "volume_s": at_s, "trouble": "",
             "counts": (0, 0, 0)}
-        return replace(story, attempt=attempt, tr_s=float(payload["tr_s"]), n_volumes=_int(payload["n_volumes"]),
+        return replace(story, attempt=attempt, tr_s=tr_s, n_volumes=_int(payload["n_volumes"]),
                        **fresh)
     if state in ("armed", "resumed"):  # another life of the live program: what the last one complained of is over
         return replace(story, told=(), sound_s=at_s, volume_s=None)
@@ -229,7 +231,7 @@ def _state(story: Story, payload: dict[str, Any], at_s: float) -> Story:
 def _step(story: Story, payload: dict[str, Any], at_s: float) -> Story:
     status, volume, tr_s = str(payload["status"]), int(payload["volume"]), float(payload["tr_s"])
     six = payload.get("six_motions")
-    if not (0 <= volume < LONGEST and tr_s > 0 and (six is None or len(six) == 6)):
+    if not (0 <= volume < LONGEST and 0 < tr_s < LONGEST and (six is None or len(six) == 6)):
         return story
     stages = tuple(_float(payload.get(name)) for name in ("received_ms", "journaled_ms", "embedded_ms", "latency_ms"))
     point = Point(volume, status, _float(payload["fd_mm"]), _float(payload["dvars_percent"]), _float(payload["tsnr"]),
