@@ -17,6 +17,7 @@ _TUNING_FWHM_VOXELS = 2.0
 _N_DELAYS = 9
 _ADAPTATION_S = 3.0  # after which the transient at a clip's onset has fallen to a third
 _FADE_S = 2.0        # ds003720 fades every clip in and out
+_COMPRESSION = 0.3   # loudness grows with about this power of the intensity (Stevens 1957), the response no faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +173,7 @@ def _drive(at_s: NDArray[np.float64], settings: SimulationSettings) -> NDArray[n
     transient = settings.subject.onset_transient
     if transient == 0.0:
         return np.ones_like(at_s)
-    fades = np.clip(np.minimum(at_s, settings.clip_s - at_s) / _FADE_S, 0.0, 1.0)
+    fades = np.clip(np.minimum(at_s, settings.clip_s - at_s) / _FADE_S, 0.0, 1.0) ** _COMPRESSION
     drive = fades * (1.0 + transient * np.exp(-at_s / _ADAPTATION_S))
     return np.asarray(drive / np.sqrt(np.mean(drive**2)))
 
