@@ -126,7 +126,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="BIDS data set, or respon
         lines.append(f"all {len(runs.runs)} runs are of one session: the figures do not say how it decodes another day")
     lines += [f"bundle {bundle}: {len(trained.bundle.voxels)} voxels, {trained.n_trials} training trials",
              f"cross-validated identification accuracy {trained.fit.identification:.3f} (chance 0.5)",
-             f"ONNX and scikit-learn differ by at most {trained.parity.largest_difference:.1e} of the largest output"]
+             f"regions: {', '.join(trained.fit.regions[:8])}; lag {trained.fit.window.lag_volumes} and window "
+             f"{trained.fit.window.n_volumes} volumes",
+             f"ONNX and the fit differ by at most {trained.parity.largest_difference:.1e} of the largest output",
+             *trained.notes]
     if trained.evaluation is not None:
         lines.append(trained.evaluation.verdict)
     for line in lines:

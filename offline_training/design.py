@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.runs import RecordedRun, read_volumes
-from realtime.decoding.evidence import RunningMean, Schedule
 from realtime.errors import VolumeError
 from realtime.preprocessing import TISSUES, CausalScaler, Preprocessor, PreprocessorSettings
-from realtime.session.events import Event
 from scanner_bridge.volume import scanner_units
 
 
@@ -108,41 +106,6 @@ def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings)
     return scale
 
 
-def trial_means(run: RunSamples, frame: Frame, schedule: Schedule, scale: NDArray[np.float32],
-                columns: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-    """Mean features of each trial after its first n usable volumes.
-
-    Parameters
-    ----------
-    run : RunSamples
-    frame : Frame
-        Its settings.
-    schedule : Schedule
-        The run's trials.
-    scale : float32 array of shape (n_voxels,)
-        `feature_scale` of all sampled voxels.
-    columns : intp array, optional
-        Voxels wanted; all when left out.
-
-    Returns
-    -------
-    means : float32 array of shape (window_volumes, n_trials, n_columns)
-        Element [n-1, t] after n usable volumes of trial t; NaN where it had fewer.
-    """
-    columns = np.arange(len(scale)) if columns is None else columns
-    samples = np.load(run.samples, mmap_mode="r")[:, columns]
-    shape = (schedule.window_volumes, len(schedule.onset_volumes), len(columns))
-    means, running = np.full(shape, np.nan, np.float32), RunningMean(schedule)
-
-    def push(volume: int, features: NDArray[np.float32] | None) -> None:
-        mean = running.push(volume, features, bool(run.usable[volume]))
-        if mean is not None:
-            means[mean.n_volumes - 1, mean.trial] = mean.features
-
-    _scaled(run, frame.preprocessing, scale[columns], samples, push)
-    return means
-
-
 def scaled_features(run: RunSamples, frame: Frame, scale: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
     """Features of a run, as a live run with the same bundle would give them.
 
@@ -184,22 +147,6 @@ def _scaled(run: RunSamples, settings: PreprocessorSettings, scale: NDArray[np.f
             push(volume, scaler.push(np.ascontiguousarray(row), bool(run.censored[volume]), run.poses[volume],
                                      run.tissue_percent[volume]))
     return scaler
-
-
-def schedule_of(events: Sequence[Event], tr_s: float, lag_volumes: int, window_volumes: int) -> Schedule:
-    """The live session's schedule for these events; dummies are trials too, they are only not scored."""
-    return Schedule.from_onsets([event.onset_s for event in events], tr_s, lag_volumes, window_volumes)
-
-
-def last_means(means: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows (n_trials, n_columns) of `trial_means` with all the volumes each trial had; NaN where it had none."""
-    rows = means[np.maximum(volume_counts(means) - 1, 0), np.arange(means.shape[1])]
-    return np.asarray(rows, np.float32)
-
-
-def volume_counts(means: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Usable volumes (n_trials,) behind each trial of `trial_means`."""
-    return np.asarray(np.isfinite(means[:, :, 0]).sum(axis=0), np.intp)
 
 
 def with_voxels(frame: Frame, columns: NDArray[np.intp]) -> Frame:

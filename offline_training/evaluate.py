@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.design import last_means, schedule_of, volume_counts
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
+from offline_training.windows import Window, last_rows, schedule_of, volume_counts
 from realtime.atomic import without_nan
 from realtime.bundle import Bundle, check_fits, check_space
 from realtime.decoding.evidence import TrialEvidence
@@ -137,7 +137,8 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
     manifest = bundle.manifest
     check_fits(bundle, RunHeader(run.run_id, run.shape, "<f4", run.affine, run.tr_s, run.n_volumes))
     pre = bundle.preprocessor()
-    schedule = schedule_of(run.events, manifest.preprocessing.tr_s, manifest.lag_volumes, manifest.window_volumes)
+    window = Window(manifest.lag_volumes, manifest.window_volumes)
+    schedule = schedule_of(run.events, manifest.preprocessing.tr_s, window)
     decoder = OnnxDecoder(bundle)
     evidence = TrialEvidence(schedule, decoder)
     alone = np.full((run.n_volumes, manifest.space.dim), np.nan, np.float32)
@@ -166,7 +167,7 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
 def final_rows(decoded: Sequence[DecodedRun]) -> tuple[Floats, NDArray[np.intp]]:
     """Embeddings (n_trials, dim) with all the volumes each trial had, NaN where it had none, and how many they were."""
     by_volumes = np.concatenate([run.embeddings for run in decoded], axis=1)
-    return last_means(by_volumes).astype(np.float64), volume_counts(by_volumes)
+    return last_rows(by_volumes), volume_counts(by_volumes)
 
 
 def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalogue) -> Evaluation:
@@ -244,4 +245,4 @@ def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogu
 
 
 def _belief(row: Floats, n_volumes: int | np.integer[Any], bundle: Bundle, catalogue: Catalogue) -> Posterior:
-    return believe(catalogue, row.astype(np.float32), bundle.manifest.posterior_scale, int(n_volumes))
+    return believe(catalogue, row.astype(np.float32), bundle.reliability, int(n_volumes))

@@ -11,13 +11,14 @@ from onnx import TensorProto, checker, helper, numpy_helper
 
 from offline_training.design import Frame
 from offline_training.errors import FitError
-from offline_training.fit import LinearMap
+from offline_training.linear_map import LinearMap
 from offline_training.reference import brain_voxels, make_reference
 from realtime.bundle import Bundle, Manifest, read_bundle, write_bundle
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import BundleError
 from realtime.messages import EmbeddingSpace
 from realtime.preprocessing import PreprocessorSettings
+from realtime.reliability import Reliability
 from scanner_bridge.volume import Volume
 
 OPSET, IR_VERSION = 17, 9  # old enough for every onnxruntime the project allows
@@ -58,7 +59,7 @@ def onnx_graph(decoder: LinearMap) -> bytes:
 
 
 def export_bundle(folder: Path, manifest: Manifest, frame: Frame, feature_scale: NDArray[np.float32],
-                  embedding_mean: NDArray[np.float32], decoder: LinearMap,
+                  reliability: Reliability, decoder: LinearMap,
                   rows: NDArray[np.floating]) -> tuple[Bundle, Parity]:
     """Write a bundle, read it back as the live program does, and compare it with the fit.
 
@@ -70,9 +71,8 @@ def export_bundle(folder: Path, manifest: Manifest, frame: Frame, feature_scale:
     frame : Frame
         Its voxels are the decoder's, in the order of `decoder.mu`.
     feature_scale : float32 array of shape (n_voxels,)
-    embedding_mean : float32 array of shape (dim,)
+    reliability : Reliability
     decoder : LinearMap
-        scikit-learn's weights.
     rows : float array of shape (n, n_voxels)
         Features to compare on, at least one, finite; held-out ones where there are any.
 
@@ -91,7 +91,8 @@ def export_bundle(folder: Path, manifest: Manifest, frame: Frame, feature_scale:
     shutil.rmtree(scratch, ignore_errors=True)
     bundle = Bundle(manifest, np.asarray(frame.reference, np.float32), np.asarray(frame.affine, np.float64),
                     np.asarray(frame.voxels, np.int32), np.asarray(feature_scale, np.float32),
-                    np.asarray(embedding_mean, np.float32), onnx_graph(decoder), tissues=frame.tissues)
+                    reliability.mean, reliability.evidence_map, reliability.clip_map, onnx_graph(decoder),
+                    tissues=frame.tissues)
     try:
         write_bundle(scratch, bundle)
         parity = check_parity(read_bundle(scratch), decoder, rows)
@@ -119,7 +120,7 @@ def check_parity(bundle: Bundle, decoder: LinearMap, rows: NDArray[np.floating])
     wanted = decoder.apply(np.asarray(rows, np.float32))
     difference = float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-30))
     if not difference <= PARITY_BOUND:
-        raise FitError(f"onnxruntime and scikit-learn differ by {difference:.2g} of the largest output on {len(rows)} "
+        raise FitError(f"onnxruntime and the fit differ by {difference:.2g} of the largest output on {len(rows)} "
                        f"rows, at most {PARITY_BOUND:g} is allowed; look for voxels of almost no variance")
     return Parity(difference)
 
@@ -169,8 +170,14 @@ def untrained_bundle(folder: Path, volumes: Iterable[Volume], space: EmbeddingSp
     manifest = Manifest(
         name=name, subject="", space=space, preprocessing=preprocessing,
         lag_volumes=round(lag_s / preprocessing.tr_s), window_volumes=window_volumes,
-        posterior_scale=(REHEARSAL_SCALE,) * window_volumes,
         accuracy={"untrained": True, "note": "random weights: what this bundle decodes is noise"}, made_by=made_by)
     bundle, _ = export_bundle(folder, manifest, Frame(reference, affine, voxels, preprocessing),
-                              np.full(n, 0.01, np.float32), mean, decoder, rng.normal(size=(8, n)))
+                              np.full(n, 0.01, np.float32), _pretended(mean, window_volumes), decoder,
+                              rng.normal(size=(8, n)))
     return bundle
+
+
+def _pretended(mean: NDArray[np.float32], window_volumes: int) -> Reliability:
+    """Of random weights: sure enough that the selection does switch, by every direction of the embedding alike."""
+    maps = np.tile(np.sqrt(REHEARSAL_SCALE / len(mean)) * np.eye(len(mean), dtype=np.float32), (window_volumes, 1, 1))
+    return Reliability(mean, maps.astype(np.float32), maps.astype(np.float32))

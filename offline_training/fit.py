@@ -1,241 +1,219 @@
-"""Ridge from voxels to the embedding: one α per target, cross-validated by run, voxels chosen inside the folds.
+"""From responses to a linear decoder with honest out-of-fold predictions.
 
-Brain2Music (arXiv 2307.11078, section 3.3) fits b* = argmin ‖Xb − y‖² + α‖b‖² with one α per
-target dimension. Here a fold is a run, never a set of volumes: neighbouring volumes share noise,
-and a split within a run scores 0.98 on pure noise.
+Ridges per region in kernel space (`offline_training.ridge`): the kernels of regions add up, so ranking them, joining
+them, and choosing how many, which lag and which α is algebra on small matrices. A fold is whole runs, and everything
+that is chosen for predicting it is chosen on the others.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 
+from offline_training.calibration import estimate_reliability
 from offline_training.errors import FitError
+from offline_training.fit_settings import FitSettings
+from offline_training.linear_map import LinearMap
+from offline_training.region_ridge import Plan, TrainingSet, fit_regions
+from offline_training.regions import PARCEL_VOXELS
+from offline_training.responses import ResponseRun, Responses
+from offline_training.ridge import column_means, linear_kernel
 from offline_training.splits import deal_folds
-from offline_training.voxels import choose_voxels, encoding_correlations
+from offline_training.windows import TrialTable, Window, find_trials, growing_rows, last_rows, whole_rows
+from realtime.reliability import Reliability
 from realtime.scoring import identification_accuracy
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How a decoder is fitted.
-
-    Attributes
-    ----------
-    n_voxels : int
-        Voxels kept, the best predicted from the music; all when there are fewer. On the demo's session
-        (100 trials) 500, 1000 and 1500 of 2312 voxels of a temporal region gave cross-validated
-        identification of 0.91, 0.91 and 0.90; of 63,716 voxels of the head, 0.82, 0.82 and 0.78.
-    alphas : tuple of float
-        Grid for α, increasing. Wide on purpose: a target that cannot be predicted gets the largest,
-        which silences it, and the others may keep a small one. On the whole head 10 to 10⁶ gave 0.82,
-        10³ to 3·10⁴ gave 0.74, and one α for all targets 0.67.
-    encoding_alpha : float
-        Ridge penalty of the encoding model that ranks the voxels, in units of the mean squared
-        length of a centred target. Of the best 250 voxels of the head, 53 % were truly auditory
-        with 3, 67 % with 30, 68 % with 1000; within the region it hardly matters.
-    n_folds : int
-        Runs are dealt into at most this many folds (`deal_folds`); with as many runs or fewer, a fold is a run, or the
-        runs that share music.
-    """
-
-    n_voxels: int = 1000
-    alphas: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(1, 6, 16))
-    encoding_alpha: float = 30.0
-    n_folds: int = 6
+_NO_REGIONS = f"no regions are named: every {PARCEL_VOXELS} neighbouring columns are taken for one"
 
 
 @dataclass(frozen=True, eq=False)
-class Trials:
-    """What is fitted: one row per trial.
+class FoldFit:
+    """What was fitted without the runs of a fold."""
 
-    Attributes
-    ----------
-    features : float32 array of shape (n_trials, n_voxels)
-        Mean z-scores of a trial's window, finite.
-    targets : float64 array of shape (n_trials, dim)
-        Embedding of the clip heard, finite.
-    clip_ids : tuple of str
-        What was heard.
-    run_ids : tuple of str
-        Where; folds are made of runs.
-    tracks : tuple of str
-        Recording each clip was cut from: two clips of one are never on both sides of a fold's border. Empty
-        where a clip's id says it.
-    """
-
-    features: NDArray[np.float32]
-    targets: Floats
-    clip_ids: tuple[str, ...]
-    run_ids: tuple[str, ...]
-    tracks: tuple[str, ...] = ()
+    decoder: LinearMap
+    window: Window
 
 
 @dataclass(frozen=True, eq=False)
-class LinearMap:
-    """Features to embedding: ((x − mu) / sigma) @ weights + intercept, everything float64.
-
-    Attributes
-    ----------
-    voxels : intp array of shape (n_kept,)
-        Columns of `Trials.features` it reads, increasing.
-    mu, sigma : arrays of shape (n_kept,)
-        Mean and standard deviation of those columns over the training trials; sigma above 0.
-    weights : array of shape (n_kept, dim)
-    intercept : array of shape (dim,)
-    """
-
-    voxels: NDArray[np.intp]
-    mu: Floats
-    sigma: Floats
-    weights: Floats
-    intercept: Floats
-
-    def predict(self, features: NDArray[np.floating]) -> Floats:
-        """Embeddings (n, dim) of rows (n, n_voxels) of all voxels, as in `Trials.features`."""
-        return self.apply(features[:, self.voxels])
-
-    def apply(self, chosen: NDArray[np.floating]) -> Floats:
-        """Embeddings (n, dim) of rows (n, n_kept) of its own voxels."""
-        return ((np.asarray(chosen, np.float64) - self.mu) / self.sigma) @ self.weights + self.intercept
-
-
-@dataclass(frozen=True, eq=False)
-class RidgeFit:
+class DecoderFit:
     """A decoder with its cross-validation.
 
     Attributes
     ----------
     decoder : LinearMap
-        Fitted on all training trials by scikit-learn's Ridge.
-    alphas : float64 array of shape (dim,)
-        Penalty of each target.
-    folds : dict of str to LinearMap
-        For each run, the map fitted without the runs of its fold: voxels, mu, sigma, α (chosen by
-        cross-validation among the other folds) and weights know nothing of it.
+        Fitted on all training trials.
+    window : Window
+        The one chosen on all of them.
+    reliability : Reliability
+        Of the decoder's evidence after n volumes, from `growing`.
+    folds : dict of str to FoldFit
+        For each run, what was fitted without its fold: regions, window, α and weights know nothing of it.
+    trials : TrialTable
+        The rows.
+    targets : float64 array of shape (n_trials, dim)
+    growing : float64 array of shape (window_volumes, n_trials, dim)
+        Out of fold, after n usable volumes; NaN where a trial had fewer.
     predictions : float64 array of shape (n_trials, dim)
-        Out of fold.
+        Out of fold, with all volumes of each trial.
     identification : float
         Identification accuracy of `predictions`, rivals being the clips of the same run: clips of the
         other runs were trained on, attract the predictions, and would push noise below chance.
+    regions : tuple of str
+        Names of the regions it reads, the best first.
+    notes : tuple of str
+        What the reader should know, a sentence each: what was left out, what could not be tested.
     """
 
     decoder: LinearMap
-    alphas: Floats
-    folds: dict[str, LinearMap]
+    window: Window
+    reliability: Reliability
+    folds: dict[str, FoldFit]
+    trials: TrialTable
+    targets: Floats
+    growing: Floats
     predictions: Floats
     identification: float
+    regions: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Dual:
-    """Ridge of one training set for every α at little cost: the eigenvectors of its Gram matrix."""
+def fit_decoder(responses: Responses, embeddings: Callable[[str], NDArray[np.floating]],
+                settings: FitSettings | None = None, track_of: Callable[[str, str], str] | None = None,
+                held: frozenset[str] = frozenset()) -> DecoderFit:
+    """Fit a decoder on the training runs.
 
-    voxels: NDArray[np.intp]
-    mu: Floats
-    sigma: Floats
-    rows: Floats
-    values: Floats
-    vectors: Floats
-    rotated: Floats
-    intercept: Floats
-
-    def map(self, alphas: Floats) -> LinearMap:
-        coefficients = self.vectors @ (self.rotated / (self.values[:, None] + alphas))
-        return LinearMap(self.voxels, self.mu, self.sigma, self.rows.T @ coefficients, self.intercept)
-
-
-def fit_ridge(trials: Trials, settings: FitSettings | None = None) -> RidgeFit:
-    """Fit a decoder and its honest out-of-fold predictions.
+    Parameters
+    ----------
+    responses : Responses
+        Only its training runs are looked at. Features should be z-scores: voxels are not scaled here.
+    embeddings : callable
+        Embedding (dim,) of a clip, finite.
+    settings : FitSettings, optional
+        The recipe.
+    track_of : callable, optional
+        Run id and clip id to the recording that was heard; the clip's id when left out. One recording is never on
+        both sides of a fold's border.
+    held : frozenset of str
+        Recordings that must not be trained on: those of the test runs. Trials of them are left out.
 
     Raises
     ------
     FitError
-        Fewer than two runs, runs that all share music, fewer clips than folds, rows that do not belong
-        together, or no voxel that varies.
+        Fewer than two groups of runs, fewer clips than folds, no trial with enough usable volumes, NaN, or no voxel
+        that varies.
     """
-    settings = settings or FitSettings()
-    _check(trials)
-    grid = np.array(settings.alphas)
-    fold = deal_folds(trials.run_ids, trials.tracks or trials.clip_ids, settings.n_folds)
-    n_folds, fold_of_run = int(fold.max()) + 1, dict(zip(trials.run_ids, fold.tolist(), strict=True))
-    single, pairs = _held_out_errors(trials, fold, settings)
-    maps, predictions = [], np.empty_like(trials.targets)
-    for k in range(n_folds):
-        # With two folds nothing is left to choose α from without looking at k: the grid's middle stands in.
-        alphas = grid[np.argmin(pairs[k], axis=0)] if n_folds > 2 else np.full(
-            trials.targets.shape[1], grid[len(grid) // 2])
-        maps.append(_dual(trials, fold != k, fold, settings).map(alphas))
-        predictions[fold == k] = maps[k].predict(trials.features[fold == k])
-    alphas = grid[np.argmin(single, axis=0)]
-    return RidgeFit(_final(trials, fold, alphas, settings), alphas, {run: maps[k] for run, k in fold_of_run.items()},
-                    predictions, within_runs(trials, predictions))
+    settings, named = settings or FitSettings(), responses
+    if not responses.region_names:
+        responses = _in_stretches(responses)
+    windows, track_of = _windows(responses, settings), track_of or (lambda _run, clip: clip)
+    held |= {track_of(run.run_id, event.clip_id) for run in responses.test for event in run.events if event.clip_id}
+    table = find_trials(responses.training, responses.tr_s, windows, settings.smallest_share,
+                        lambda run, clip: track_of(run, clip) in held)
+    clips = table.clip_ids
+    tracks = [track_of(run, clip) for run, clip in zip(table.run_ids, clips, strict=True)]
+    _check(table)
+    fold = deal_folds(table.run_ids, tracks, settings.n_folds)
+    targets = np.stack([np.asarray(embeddings(clip), np.float64) for clip in clips])
+    if not np.isfinite(targets).all():
+        raise FitError("embeddings of the clips heard hold NaN or Inf; index the corpus again")
+    material = _Material(responses, table, targets, fold, windows)
+    whole = fit_regions(material.training(np.ones(len(fold), bool)), settings)
+    growing = np.full((whole.window.n_volumes, *targets.shape), np.nan)
+    folds: dict[str, FoldFit] = {}
+    for k in range(int(fold.max()) + 1):
+        rest = np.flatnonzero(fold == k)
+        without = fit_regions(material.training(fold != k), settings)
+        rows = growing_rows(table, rest, responses.tr_s, without.window, without.decoder.voxels)
+        n = min(len(rows), len(growing))
+        growing[:n, rest] = without.decoder.apply(rows[:n])
+        folds |= dict.fromkeys((table.run_ids[t] for t in rest), FoldFit(without.decoder, without.window))
+    predictions = last_rows(growing)
+    return DecoderFit(whole.decoder, whole.window, estimate_reliability(growing, targets, clips, table.run_ids, fold),
+                      folds, table, targets, growing, predictions, within_runs(table, predictions, targets),
+                      tuple(material.region_name(region) for region in whole.regions),
+                      (*(() if responses is named else (_NO_REGIONS,)), *material.notes))
 
 
-def _held_out_errors(trials: Trials, fold: NDArray[np.intp], settings: FitSettings) -> tuple[Floats, Floats]:
-    """Squared errors per α and target: over all folds (n_alphas, dim), and for each fold k over the
-    other folds with k left out of training as well (n_folds, n_alphas, dim).
-    """
-    grid, n_folds = np.array(settings.alphas), int(fold.max()) + 1
-    shape = (len(grid), trials.targets.shape[1])
-    single, pairs = np.zeros(shape), np.zeros((n_folds, *shape))
-    for k in range(n_folds):
-        single += _errors(_dual(trials, fold != k, fold, settings), trials, fold == k, grid)
-        for j in range(k + 1, n_folds if n_folds > 2 else 0):
-            dual = _dual(trials, (fold != k) & (fold != j), fold, settings)
-            pairs[k] += _errors(dual, trials, fold == j, grid)
-            pairs[j] += _errors(dual, trials, fold == k, grid)
-    return single, pairs
-
-
-def within_runs(trials: Trials, predictions: Floats) -> float:
+def within_runs(trials: TrialTable, predictions: Floats, targets: Floats) -> float:
     """Identification accuracy of `predictions` (n_trials, dim), rivals being the clips of the same run."""
-    runs, clips = np.array(trials.run_ids), np.array(trials.clip_ids)
-    inside = [runs == run for run in np.unique(runs)]
-    per_trial = np.concatenate([identification_accuracy(predictions[rows], trials.targets[rows],
+    clips = np.array(trials.clip_ids)
+    inside = [trials.run == run for run in np.unique(trials.run)]
+    per_trial = np.concatenate([identification_accuracy(predictions[rows], targets[rows],
                                                         clips[rows].tolist()).per_trial for rows in inside])
     return float(np.nanmean(per_trial)) if np.isfinite(per_trial).any() else float("nan")
 
 
-def _check(trials: Trials) -> None:
-    n = len(trials.features)
-    if not (len(trials.targets) == len(trials.clip_ids) == len(trials.run_ids) == n):
-        raise FitError(f"{n} rows of features, {len(trials.targets)} targets, {len(trials.clip_ids)} clips and "
-                       f"{len(trials.run_ids)} runs do not belong together; give one of each per trial")
-    if not (np.isfinite(trials.features).all() and np.isfinite(trials.targets).all()):
-        raise FitError("features or targets hold NaN; leave trials without usable volumes out")
-    sizes = [trials.run_ids.count(run) for run in sorted(set(trials.run_ids))]
+def _in_stretches(responses: Responses) -> Responses:
+    """The same with as many neighbouring columns as a region commonly has taken for one."""
+    numbers = np.arange(len(responses.regions)) // PARCEL_VOXELS
+    return replace(responses, regions=numbers, region_names=tuple(f"voxels {PARCEL_VOXELS * k} and on"
+                                                                  for k in range(int(numbers.max(initial=-1)) + 1)))
+
+
+def _windows(responses: Responses, settings: FitSettings) -> tuple[Window, ...]:
+    if not responses.training:
+        raise FitError(f"subject {responses.subject!r} has no training run; name the task of training runs without "
+                       "'test'")
+    heard = [event.duration_s for run in responses.training for event in run.events if event.clip_id]
+    clip_s = float(np.median(heard)) if heard else responses.tr_s
+    made = {Window(round(lag_s / responses.tr_s), max(round((window_s or clip_s) / responses.tr_s), 1)): None
+            for window_s in settings.windows_s for lag_s in settings.lags_s}
+    return tuple(made)
+
+
+def _check(table: TrialTable) -> None:
+    sizes = [int((table.run == place).sum()) for place in range(len(table.runs))]
+    sizes = [size for size in sizes if size]
     if len(sizes) < 2 or min(sizes) < 2:
         raise FitError(f"{len(sizes)} training runs with {sizes} trials: cross-validation leaves one run out and needs "
                        "at least 2 runs of at least 2 trials; record more, or leave out runs with few usable volumes")
 
 
-def _dual(trials: Trials, known: NDArray[np.bool_], fold: NDArray[np.intp], settings: FitSettings) -> _Dual:
-    features, targets = trials.features[known], trials.targets[known]
-    scores = encoding_correlations(features, targets, fold[known], settings.encoding_alpha)
-    voxels = choose_voxels(scores, features, settings.n_voxels)
-    chosen = np.asarray(features[:, voxels], np.float64)
-    mu, sigma, intercept = chosen.mean(axis=0), chosen.std(axis=0), targets.mean(axis=0)
-    rows = (chosen - mu) / sigma
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    rotated = vectors.T @ (targets - intercept)
-    return _Dual(voxels, mu, sigma, rows, np.maximum(values, 0.0), vectors, rotated, intercept)
+class _Material:
+    """Rows and kernels of all training trials, for every window, by region; computed once."""
+
+    def __init__(self, responses: Responses, table: TrialTable, targets: Floats, fold: NDArray[np.intp],
+                 windows: Sequence[Window]) -> None:
+        self._names, self._targets, self._fold = responses.region_names, targets, fold
+        rows = {window: whole_rows(table, responses.tr_s, window) for window in windows}
+        varies = np.ptp(rows[windows[0]], axis=0) > 0
+        self._columns = _columns_of_regions(responses.regions, varies)
+        self.notes = _notes(responses.training, responses.regions, self._names, varies)
+        if not self._columns:
+            raise FitError(f"none of the {len(varies)} voxels of {len(self._names)} regions varies over the training "
+                           "trials; look at the runs, and at where the regions lie")
+        self._plans = tuple(Plan(window, rows[window], self._kernels(rows[window])) for window in windows)
+
+    def _kernels(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        kernels = np.empty((len(self._columns), len(rows), len(rows)), np.float32)
+        for place, columns in enumerate(self._columns.values()):
+            own = np.ascontiguousarray(rows[:, columns])
+            kernels[place] = linear_kernel(own, column_means(own))
+        return kernels
+
+    def training(self, known: NDArray[np.bool_]) -> TrainingSet:
+        return TrainingSet(self._plans, tuple(self._columns.values()), self._targets, self._fold, known)
+
+    def region_name(self, place: int) -> str:
+        return self._names[list(self._columns)[place]]
 
 
-def _errors(dual: _Dual, trials: Trials, held: NDArray[np.bool_], grid: Floats) -> Floats:
-    """Squared error (n_alphas, dim) summed over held-out trials."""
-    rows = (np.asarray(trials.features[held][:, dual.voxels], np.float64) - dual.mu) / dual.sigma
-    projected, targets = rows @ dual.rows.T @ dual.vectors, trials.targets[held] - dual.intercept
-    return np.stack([((projected @ (dual.rotated / (dual.values[:, None] + alpha)) - targets) ** 2).sum(axis=0)
-                     for alpha in grid])
+def _columns_of_regions(regions: NDArray[np.intp], varies: NDArray[np.bool_]) -> dict[int, NDArray[np.intp]]:
+    numbers = np.unique(regions[(regions >= 0) & varies])
+    return {int(number): np.flatnonzero((regions == number) & varies) for number in numbers}
 
 
-def _final(trials: Trials, fold: NDArray[np.intp], alphas: Floats, settings: FitSettings) -> LinearMap:
-    """On all trials, by scikit-learn: the oracle that the folds are tested against is what is exported."""
-    whole = _dual(trials, np.ones(len(fold), bool), fold, settings)
-    ridge = Ridge(alpha=alphas, solver="cholesky").fit(whole.rows, trials.targets)
-    weights, intercept = np.asarray(ridge.coef_, np.float64).T, np.asarray(ridge.intercept_, np.float64)
-    return LinearMap(whole.voxels, whole.mu, whole.sigma, weights, intercept)
+def _notes(runs: Sequence[ResponseRun], regions: NDArray[np.intp], names: tuple[str, ...],
+           varies: NDArray[np.bool_]) -> tuple[str, ...]:
+    notes = []
+    empty = [name for number, name in enumerate(names) if not (regions == number).any()]
+    if empty:
+        notes.append(f"{len(empty)} of {len(names)} regions hold no voxel and are left out: {', '.join(empty[:8])}")
+    constant = int((~varies & (regions >= 0)).sum())
+    if constant:
+        notes.append(f"{constant} of {int((regions >= 0).sum())} voxels never vary and are left out")
+    if len({run.session for run in runs}) == 1:
+        notes.append("all training runs are of one session: what changes from session to session was not tested")
+    return tuple(notes)

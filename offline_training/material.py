@@ -1,4 +1,4 @@
-"""What a decoder is fitted on: where it looks, and one row of features per trial."""
+"""What a decoder is fitted on: where it looks, and the responses of every run there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,62 +7,60 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.design import (
-    Frame,
-    RunSamples,
-    feature_scale,
-    last_means,
-    schedule_of,
-    trial_means,
-    volume_counts,
-)
+from offline_training.design import Frame, RunSamples, feature_scale
 from offline_training.errors import DatasetError
-from offline_training.fit import Trials
-from offline_training.recordings import Recordings
+from offline_training.recorded_responses import responses_of
 from offline_training.reference import brain_voxels, make_reference
-from offline_training.regions import read_region
+from offline_training.regions import Parcellation, parcellation_of, parcels, read_atlas, read_region
+from offline_training.responses import Responses
 from offline_training.runs import Dataset, RecordedRun, read_volumes
 from offline_training.segmentation import read_tissues
 from offline_training.train_settings import TrainSettings
-from realtime.decoding.evidence import Schedule
 from realtime.music.catalogue import Catalogue
 from realtime.session.events import Event
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """Sampled runs with their trials.
+class Place:
+    """Where features are read, and which region each voxel belongs to.
 
     Attributes
     ----------
     frame : Frame
-        Candidate voxels, and the settings that the features were made with.
-    sampled : tuple of RunSamples
-    schedules : tuple of Schedule
-        Of each run.
-    kept : tuple of intp arrays
-        Trials of each run that are rows: no dummy, and enough usable volumes.
-    scale : float32 array of shape (n_voxels,)
-        What the running variance was seeded with.
-    trials : Trials
-        The rows of all runs, in order.
+        Candidate voxels, and the settings that the features are made with.
+    parcellation : Parcellation
+        Of its voxels.
     """
 
     frame: Frame
-    sampled: tuple[RunSamples, ...]
-    schedules: tuple[Schedule, ...]
-    kept: tuple[NDArray[np.intp], ...]
+    parcellation: Parcellation
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Features of sampled runs.
+
+    Attributes
+    ----------
+    place : Place
+    scale : float32 array of shape (n_voxels,)
+        What the running variance was seeded with.
+    responses : Responses
+        Features mapped from files in the folder they were made in.
+    """
+
+    place: Place
     scale: NDArray[np.float32]
-    trials: Trials
+    responses: Responses
 
 
-def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
-    """Reference and candidate voxels of a data set, from its first training run.
+def choose_place(dataset: Dataset, settings: TrainSettings) -> Place:
+    """Reference, candidate voxels and regions of a data set, from its first training run.
 
     Raises
     ------
     DatasetError
-        The images hold no head, the region lies outside it, slice times are asked for and not the
+        The images hold no head, mask or atlas lie outside it, slice times are asked for and not the
         same in all runs, or tissue means without a segmentation on the runs' grid.
     """
     first = dataset.training[0]
@@ -70,60 +68,42 @@ def choose_frame(dataset: Dataset, settings: TrainSettings) -> Frame:
     if settings.slice_timing:
         preprocessing = replace(preprocessing, slice_times_s=_slice_times(dataset))
     reference = make_reference(read_volumes(first), preprocessing)
-    candidates = _candidates(reference, first, settings.region or dataset.region)
+    voxels = _inside(brain_voxels(reference), first, settings.region or dataset.region)
+    atlas = settings.atlas or dataset.atlas
+    if atlas is None:
+        parcellation = parcels(voxels)
+    else:
+        labels = read_atlas(atlas, first.shape, first.affine)
+        voxels = voxels[labels[tuple(voxels.T)] > 0]
+        if not len(voxels):
+            raise DatasetError(f"atlas {atlas} has no region in the part of the head that is looked at of "
+                               f"{first.run_id}; is it this person's?")
+        parcellation = parcellation_of(labels, voxels, atlas)
     tissues = read_tissues(dataset.segmentations, first.shape, first.affine) if preprocessing.nuisance_tissues else None
-    return Frame(reference, first.affine, candidates, preprocessing, tissues)
+    return Place(Frame(reference, first.affine, voxels, preprocessing, tissues), parcellation)
 
 
-def make_material(frame: Frame, sampled: Sequence[RunSamples], catalogue: Catalogue, settings: TrainSettings,
-                  scale: NDArray[np.float32] | None = None, recordings: Recordings | None = None,
-                  held: frozenset[str] = frozenset()) -> Material:
-    """Rows of the sampled runs.
+def make_material(place: Place, dataset: Dataset, sampled: Sequence[RunSamples], folder: Path,
+                  scale: NDArray[np.float32] | None = None) -> Material:
+    """Features of the sampled runs.
 
     Parameters
     ----------
-    frame : Frame
+    place : Place
+    dataset : Dataset
+        Says which of the runs are held out.
     sampled : sequence of RunSamples
-    catalogue : Catalogue
-        Embeddings of all clips heard.
-    settings : TrainSettings
-        Lag, window and share; its preprocessing is the frame's.
+    folder : Path
+        For the features; has to stay while they are used.
     scale : float32 array of shape (n_voxels,), optional
-        `feature_scale` of the training runs; that of these runs when left out.
-    recordings : Recordings, optional
-        Which clips are of one recording; each its own when left out.
-    held : frozenset of str
-        Recordings whose trials are no rows: those of the test runs.
-
-    Raises
-    ------
-    DatasetError
-        No trial has enough usable volumes, or none is of other music than the test runs'.
+        `feature_scale`; that of the sampled training runs when left out.
     """
-    recordings = recordings or Recordings()
-    scale = feature_scale(sampled, frame.preprocessing) if scale is None else scale
-    tr_s, events = frame.preprocessing.tr_s, sampled[0].run.events
-    window_s = settings.window_s or float(np.median([event.duration_s for event in events]))
-    lag, window = round(settings.lag_s / tr_s), max(round(window_s / tr_s), 1)
-    schedules = tuple(schedule_of(run.run.events, tr_s, lag, window) for run in sampled)
-    kept, features, clips, runs = [], [], [], []
-    for run, schedule in zip(sampled, schedules, strict=True):
-        means = trial_means(run, frame, schedule, scale)
-        enough = volume_counts(means) >= settings.smallest_share * window
-        rows = np.array([t for t, event in enumerate(run.run.events)
-                         if event.clip_id and not event.is_dummy and enough[t]
-                         and recordings.track(event.clip_id) not in held], np.intp)
-        kept.append(rows)
-        features.append(last_means(means)[rows])
-        clips += [run.run.events[t].clip_id for t in rows]
-        runs += [run.run.run_id] * len(rows)
-    if not clips:
-        raise DatasetError(f"no trial of {len(sampled)} training runs has half its window of usable volumes and music "
-                           "that the test runs do not have; look at the motion of the runs, and at their events")
-    targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
-    trials = Trials(np.concatenate(features), targets, tuple(clips), tuple(runs),
-                    tuple(recordings.track(clip) for clip in clips))
-    return Material(frame, tuple(sampled), schedules, tuple(kept), scale, trials)
+    tests = {run.run_id for run in dataset.test}
+    if scale is None:
+        scale = feature_scale([run for run in sampled if run.run.run_id not in tests], place.frame.preprocessing)
+    responses = responses_of(dataset.subject, sampled, place.frame, tuple(tests), folder, scale)
+    named = replace(responses, regions=place.parcellation.regions, region_names=place.parcellation.names)
+    return Material(place, scale, named)
 
 
 def check_clips(runs: Sequence[Sequence[Event]], catalogue: Catalogue) -> None:
@@ -159,9 +139,8 @@ def _slice_times(dataset: Dataset) -> tuple[float, ...]:
     return stated
 
 
-def _candidates(reference: NDArray[np.float32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
+def _inside(brain: NDArray[np.int32], run: RecordedRun, region: Path | None) -> NDArray[np.int32]:
     """The brain's voxels, inside the region where there is one."""
-    brain = brain_voxels(reference)
     if region is None:
         return brain
     inside: NDArray[np.int32] = brain[read_region(region, run.shape, run.affine)[tuple(brain.T)]]

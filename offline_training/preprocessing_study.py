@@ -11,13 +11,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offline_training.design import Frame, RunSamples
-from offline_training.fit import fit_ridge, within_runs
-from offline_training.material import choose_frame, make_material
+import numpy as np
+
+from offline_training.design import RunSamples
+from offline_training.fit import fit_decoder, within_runs
+from offline_training.material import Place, choose_place, make_material
 from offline_training.progress import Progress
 from offline_training.runs import Dataset
 from offline_training.sampling import sample_runs
 from offline_training.train_settings import TrainSettings
+from offline_training.windows import find_trials, whole_rows
 from realtime.music.catalogue import Catalogue
 from realtime.preprocessing import PreprocessorSettings
 
@@ -69,11 +72,11 @@ def compare_settings(dataset: Dataset, catalogue: Catalogue, variants: Mapping[s
     tr_s, scores, groups = dataset.training[0].tr_s, {}, _by_sampling(variants)
     for reading, names in groups.items():
         with tempfile.TemporaryDirectory(prefix="innerear-study-") as scratch:
-            frame = choose_frame(dataset, replace(settings, preprocessing=reading))
-            sampled = sample_runs((*dataset.training, *dataset.test), frame, Path(scratch), executor, progress)
+            place = choose_place(dataset, replace(settings, preprocessing=reading))
+            sampled = sample_runs((*dataset.training, *dataset.test), place.frame, Path(scratch), executor, progress)
             for name in names:
-                own = replace(frame, preprocessing=replace(variants[name], tr_s=tr_s))
-                scores[name] = _score(own, sampled, len(dataset.training), catalogue, settings)
+                own = replace(place, frame=replace(place.frame, preprocessing=replace(variants[name], tr_s=tr_s)))
+                scores[name] = _score(own, dataset, sampled, catalogue, settings)
     return {name: scores[name] for name in variants}
 
 
@@ -86,12 +89,14 @@ def _by_sampling(variants: Mapping[str, PreprocessorSettings]) -> dict[Preproces
     return groups
 
 
-def _score(frame: Frame, sampled: Sequence[RunSamples], n_training: int, catalogue: Catalogue,
+def _score(place: Place, dataset: Dataset, sampled: Sequence[RunSamples], catalogue: Catalogue,
            settings: TrainSettings) -> StudyScore:
-    material = make_material(frame, sampled[:n_training], catalogue, settings)
-    fit = fit_ridge(material.trials, settings.fit)
-    if len(sampled) == n_training:
-        return StudyScore(fit.identification, float("nan"))
-    test = make_material(frame, sampled[n_training:], catalogue, settings, material.scale).trials
-    return StudyScore(fit.identification, within_runs(test, fit.decoder.predict(test.features)))
-
+    with tempfile.TemporaryDirectory(prefix="innerear-study-") as scratch:
+        responses = make_material(place, dataset, sampled, Path(scratch)).responses
+        fit = fit_decoder(responses, catalogue.embedding, settings.fit)
+        if not responses.test:
+            return StudyScore(fit.identification, float("nan"))
+        test = find_trials(responses.test, responses.tr_s, [fit.window], settings.fit.smallest_share)
+        targets = np.stack([catalogue.embedding(clip) for clip in test.clip_ids]).astype(np.float64)
+        predictions = fit.decoder.predict(whole_rows(test, responses.tr_s, fit.window))
+        return StudyScore(fit.identification, within_runs(test, predictions, targets))

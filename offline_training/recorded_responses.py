@@ -11,7 +11,7 @@ from offline_training.responses import ResponseRun, Responses
 
 
 def responses_of(subject: str, sampled: Sequence[RunSamples], frame: Frame, test_runs: Sequence[str],
-                 folder: Path) -> Responses:
+                 folder: Path, scale: NDArray[np.float32] | None = None) -> Responses:
     """All sampled runs of a person, in the order given.
 
     Parameters
@@ -24,6 +24,8 @@ def responses_of(subject: str, sampled: Sequence[RunSamples], frame: Frame, test
         Runs that are held out; the running variance is seeded from the others alone.
     folder : Path
         For the features, which stay on disk.
+    scale : float32 array of shape (n_voxels,), optional
+        `feature_scale`; that of the training runs when left out.
 
     Returns
     -------
@@ -31,7 +33,8 @@ def responses_of(subject: str, sampled: Sequence[RunSamples], frame: Frame, test
         In one region that holds all voxels of the frame.
     """
     held = set(test_runs)
-    scale = feature_scale([run for run in sampled if run.run.run_id not in held], frame.preprocessing)
+    if scale is None:
+        scale = feature_scale([run for run in sampled if run.run.run_id not in held], frame.preprocessing)
     runs = tuple(_run(run, frame, scale, run.run.run_id in held, folder) for run in sampled)
     return Responses(subject, frame.preprocessing.tr_s, runs, np.zeros(len(frame.voxels), np.intp), ("frame",))
 

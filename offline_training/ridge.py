@@ -53,6 +53,27 @@ class KernelRidge:
 
 
 @dataclass(frozen=True, eq=False)
+class DualRidge:
+    """A ridge of a kernel: `KernelRidge` with duals in place of weights.
+
+    Attributes
+    ----------
+    alphas, errors, predictions
+        As in `KernelRidge`.
+    duals : float32 array of shape (n_rows, n_targets)
+        Weights are Xᵀ duals; each column sums to nothing.
+    mean : float32 array of shape (n_targets,)
+        Of the targets.
+    """
+
+    alphas: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    predictions: Floats
+    duals: Floats
+    mean: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class _Chosen:
     """Of each target, with its α: errors of all, the best one's place in the grid, duals and held-out residuals."""
 
@@ -90,28 +111,44 @@ def fit_kernel_ridge(features: Floats, targets: Floats, fold: NDArray[np.intp], 
         Rows that do not belong together, NaN, fewer than two folds, or a grid that is not one or begins
         below what float32 resolves of this kernel.
     """
+    _check(len(features), targets, fold)
+    centre = column_means(features)
+    dual = solve_kernel(linear_kernel(features, centre), targets, fold, alphas, progress)
+    weights = primal_weights(features, dual.duals)
+    return KernelRidge(dual.alphas, dual.errors, dual.predictions, weights,
+                       np.asarray(dual.mean - centre @ weights, np.float32))
+
+
+def solve_kernel(kernel: Floats, targets: Floats, fold: NDArray[np.intp], alphas: Sequence[float],
+                 progress: Progress | None = None) -> DualRidge:
+    """The same from a kernel, for whoever adds kernels or takes parts of them.
+
+    Parameters
+    ----------
+    kernel : float32 array of shape (n_rows, n_rows)
+        Inner products of the rows about any common point.
+    targets, fold, alphas, progress
+        As in `fit_kernel_ridge`.
+    """
     grid = np.asarray(alphas, np.float64)
-    _check(features, targets, fold, grid)
-    centre = _column_means(features)
-    kernel = _kernel(features, centre)
+    _check(len(kernel), targets, fold)
+    if grid.ndim != 1 or not len(grid) or not (grid > 0).all() or not (np.diff(grid) > 0).all():
+        raise FitError(f"the α grid is {grid.tolist()}, wanted positive values in increasing order")
     mean = targets.mean(axis=0, dtype=np.float64).astype(np.float32)
     order = np.argsort(fold, kind="stable")
     chosen = _choose(np.asfortranarray(kernel[np.ix_(order, order)]), targets[order] - mean,
                      np.unique(fold, return_counts=True)[1].tolist(), grid, progress)
     back = np.argsort(order)
-    weights = _weights(features, np.asfortranarray(chosen.duals[back]))
-    return KernelRidge(grid[chosen.best], chosen.errors, targets - chosen.residuals[back], weights,
-                       np.asarray(mean - centre @ weights, np.float32))
+    return DualRidge(grid[chosen.best], chosen.errors, targets - chosen.residuals[back],
+                     np.asfortranarray(chosen.duals[back]), mean)
 
 
-def _check(features: Floats, targets: Floats, fold: NDArray[np.intp], grid: NDArray[np.float64]) -> None:
-    if not len(features) == len(targets) == len(fold):
-        raise FitError(f"{len(features)} rows of features, {len(targets)} of targets and {len(fold)} fold numbers do "
+def _check(n_rows: int, targets: Floats, fold: NDArray[np.intp]) -> None:
+    if not n_rows == len(targets) == len(fold):
+        raise FitError(f"{n_rows} rows of features, {len(targets)} of targets and {len(fold)} fold numbers do "
                        "not belong together; give one of each per row")
     if len(np.unique(fold)) < 2:
         raise FitError("all rows are in one fold: cross-validation needs at least 2")
-    if grid.ndim != 1 or not len(grid) or not (grid > 0).all() or not (np.diff(grid) > 0).all():
-        raise FitError(f"the α grid is {grid.tolist()}, wanted positive values in increasing order")
     if not np.isfinite(targets).all():
         raise FitError("targets hold NaN or Inf; leave those rows out")
 
@@ -121,7 +158,8 @@ def _blocks(features: Floats) -> list[slice]:
     return [slice(start, start + width) for start in range(0, features.shape[1], width)]
 
 
-def _column_means(features: Floats) -> Floats:
+def column_means(features: Floats) -> Floats:
+    """Mean (n_voxels,) of each column; FitError when it holds NaN or Inf."""
     means = np.empty(features.shape[1], np.float32)
     for columns in _blocks(features):
         means[columns] = features[:, columns].mean(axis=0, dtype=np.float64)
@@ -131,7 +169,7 @@ def _column_means(features: Floats) -> Floats:
     return means
 
 
-def _kernel(features: Floats, centre: Floats) -> Floats:
+def linear_kernel(features: Floats, centre: Floats) -> Floats:
     """X Xᵀ (n_rows, n_rows) of centred columns: a float32 kernel of large means would lose the digits that matter."""
     n = len(features)
     kernel: Any = np.zeros((n, n), np.float32, order="F")
@@ -168,7 +206,7 @@ def _product(left: Floats, right: Floats) -> Floats:
     return product
 
 
-def _weights(features: Floats, duals: Floats) -> Floats:
+def primal_weights(features: Floats, duals: Floats) -> Floats:
     """Xᵀ c (n_voxels, n_targets); the duals sum to nothing, so no mean is to be taken off."""
     weights = np.empty((features.shape[1], duals.shape[1]), np.float32)
     for columns in _blocks(features):

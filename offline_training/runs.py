@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
-from offline_training.regions import find_region
+from offline_training.regions import find_atlas, find_region
 from offline_training.scan_order import entity, scan_of, scan_order
 from offline_training.segmentation import find_segmentations
 from realtime.errors import EventsError
@@ -80,6 +80,8 @@ class Dataset:
         Mask of where the decoder may look, when the data set has one.
     segmentations : tuple of Path
         Images that may say where white matter and fluid are, of any space.
+    atlas : Path or None
+        Label image of its regions, when the data set has one.
     """
 
     subject: str
@@ -87,6 +89,7 @@ class Dataset:
     test: tuple[RecordedRun, ...]
     region: Path | None = None
     segmentations: tuple[Path, ...] = ()
+    atlas: Path | None = None
 
     @property
     def runs(self) -> tuple[RecordedRun, ...]:
@@ -140,7 +143,7 @@ def read_dataset(folder: Path, subject: str | None = None) -> Dataset:
     runs = _in_order(_with_dummies(runs))
     test = tuple(run for run in runs if "test" in run.task.lower())
     return Dataset(wanted, tuple(run for run in runs if run not in test), test, find_region(folder, wanted),
-                   find_segmentations(folder, wanted))
+                   find_segmentations(folder, wanted), find_atlas(folder, wanted))
 
 
 def read_run(bold: Path) -> RecordedRun:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from offline_training.errors import DatasetError
-from offline_training.fit import LinearMap, RidgeFit, Trials, fit_ridge
+from offline_training.fit import DecoderFit, fit_decoder
+from offline_training.linear_map import LinearMap
 from offline_training.material import check_clips
 from offline_training.recordings import Recordings
 from offline_training.response_arrays import ResponseArrays
-from offline_training.response_trials import Window, trials_of
+from offline_training.responses import Responses
 from offline_training.train_settings import TrainSettings
+from offline_training.windows import find_trials, whole_rows
 from realtime.atomic import without_nan, write_bytes, write_json
 from realtime.music.catalogue import Catalogue
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
@@ -31,14 +33,14 @@ class ArrayDecoder:
 
     Attributes
     ----------
-    fit : RidgeFit
+    fit : DecoderFit
     figures : dict
         As written to figures.json.
     verdict : str
         About the held-out runs, in words; "" without any.
     """
 
-    fit: RidgeFit
+    fit: DecoderFit
     figures: dict[str, Any]
     verdict: str
 
@@ -55,37 +57,37 @@ def train_on_arrays(arrays: ResponseArrays, catalogue: Catalogue, folder: Path,
         Too little to fit.
     """
     settings, recordings, responses = settings or TrainSettings(), recordings or Recordings(), arrays.responses
-    window_s = settings.window_s or responses.runs[0].events[0].duration_s
-    window = Window(round(settings.lag_s / responses.tr_s), max(round(window_s / responses.tr_s), 1),
-                    settings.smallest_share)
     check_clips([run.events for run in responses.runs], catalogue)
-    trials = trials_of(responses.training, responses.tr_s, window, catalogue.embedding, recordings.track)
-    if recordings.heard([event for run in responses.test for event in run.events]) & set(trials.tracks):
+    heard = [recordings.heard([event for run in runs for event in run.events if not event.is_dummy])
+             for runs in (responses.training, responses.test)]
+    if heard[0] & heard[1]:
         raise DatasetError("a recording of the test runs is in the training runs, too: the test would be of what was "
                            "trained on; give arrays and events that belong together")
-    fit = fit_ridge(trials, settings.fit)
-    figures: dict[str, Any] = {"subject": responses.subject, "n_training_trials": len(trials.clip_ids),
+    fit = fit_decoder(responses, catalogue.embedding, settings.fit, lambda _run, clip: recordings.track(clip))
+    figures: dict[str, Any] = {"subject": responses.subject, "n_training_trials": len(fit.targets),
                                "n_voxels": len(responses.regions),
                                "n_sessions": len({run.session for run in responses.runs}),
-                               "cross_validated_identification": fit.identification, "notes": list(arrays.notes)}
+                               "cross_validated_identification": fit.identification,
+                               "notes": [*arrays.notes, *fit.notes]}
     said = ""
     if responses.test:
-        test = trials_of(responses.test, responses.tr_s, window, catalogue.embedding)
-        scored, said = _score(fit.decoder, test)
+        scored, said = _score(fit, responses, catalogue, settings.fit.smallest_share)
         figures |= scored
     _write(folder, fit.decoder, catalogue, without_nan(figures))
     return ArrayDecoder(fit, figures, said)
 
 
-def _score(decoder: LinearMap, test: Trials) -> tuple[dict[str, Any], str]:
-    decoded = decoder.predict(test.features)
-    clips = list(test.clip_ids)
-    score, band = identification_accuracy(decoded, test.targets, clips), permutation_band(
-        decoded, test.targets, clips, list(test.run_ids))
+def _score(fit: DecoderFit, responses: Responses, catalogue: Catalogue,
+           smallest_share: float) -> tuple[dict[str, Any], str]:
+    test = find_trials(responses.test, responses.tr_s, [fit.window], smallest_share)
+    decoded, clips = fit.decoder.predict(whole_rows(test, responses.tr_s, fit.window)), list(test.clip_ids)
+    targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
+    score = identification_accuracy(decoded, targets, clips)
+    band = permutation_band(decoded, targets, clips, list(test.run_ids))
     names, first, own = np.unique(clips, return_index=True, return_inverse=True)
     averaged = np.stack([decoded[own == k].mean(axis=0) for k in range(len(names))])
-    repeats = identification_accuracy(averaged, test.targets[first], names.tolist())
-    ranks = rank_score(decoded, test.targets, clips)
+    repeats = identification_accuracy(averaged, targets[first], names.tolist())
+    ranks = rank_score(decoded, targets, clips)
     figures = {"identification_accuracy": score.mean, "chance_p95": band.p95, "chance_p99": band.p99,
                "p_value": band.p_value, "repeats_averaged": repeats.mean, "n_trials": score.n_trials,
                "n_clips": ranks.n_candidates, "median_rank": ranks.median_rank, "top1": ranks.top1, "top3": ranks.top3}

@@ -4,8 +4,8 @@ A bundle is a folder::
 
     manifest.json     everything below in words and numbers, with a sha256 for every other file
     decoder.onnx      features (1, n_voxels) float32 -> embedding (1, dim) float32; μ and σ inside
-    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean, and tissues where the
-                      preprocessing asks for their means; no pickled objects
+    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean, evidence_map, clip_map, and
+                      tissues where the preprocessing asks for their means; no pickled objects
 """
 
 import hashlib
@@ -22,11 +22,12 @@ from realtime.atomic import write_json
 from realtime.errors import BundleError, SpaceMismatchError, VolumeError
 from realtime.messages import EmbeddingSpace
 from realtime.preprocessing import Preprocessor, PreprocessorSettings, checked_tissues
+from realtime.reliability import Reliability
 from scanner_bridge.volume import RunHeader
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILES = ("decoder.onnx", "arrays.npz")
-_ARRAYS = ("reference", "affine", "voxels", "feature_scale", "embedding_mean")
+_ARRAYS = ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,6 @@ class Manifest:
         Volumes after a trial's onset that still belong to what came before.
     window_volumes : int
         Volumes of a trial that carry its evidence, from `lag_volumes` on.
-    posterior_scale : tuple of float
-        Element n-1 turns centred cosines after n volumes into log odds; fitted on
-        cross-validated predictions of the training runs.
     accuracy : dict
         Figures of the evaluation that was run at export.
     made_by : str
@@ -62,7 +60,6 @@ class Manifest:
     preprocessing: PreprocessorSettings
     lag_volumes: int
     window_volumes: int
-    posterior_scale: tuple[float, ...]
     accuracy: dict[str, Any] = field(default_factory=dict)
     made_by: str = ""
 
@@ -85,7 +82,9 @@ class Bundle:
         Standard deviation of each voxel in the training runs, fraction of its mean: seeds the
         running variance.
     embedding_mean : float32 array of shape (dim,)
-        Mean target of training: subtracted before any cosine, against hubness.
+        Mean target of training: what the decoder predicts when it sees nothing.
+    evidence_map, clip_map : float32 arrays of shape (window_volumes, k, dim)
+        See `Reliability`; fitted on cross-validated predictions of the training runs.
     onnx : bytes
         The decoder.
     sha256 : str
@@ -101,9 +100,16 @@ class Bundle:
     voxels: NDArray[np.int32]
     feature_scale: NDArray[np.float32]
     embedding_mean: NDArray[np.float32]
+    evidence_map: NDArray[np.float32]
+    clip_map: NDArray[np.float32]
     onnx: bytes
     sha256: str = ""
     tissues: NDArray[np.uint8] | None = None
+
+    @property
+    def reliability(self) -> Reliability:
+        """How far what it decodes can be trusted."""
+        return Reliability(self.embedding_mean, self.evidence_map, self.clip_map)
 
     def preprocessor(self) -> Preprocessor:
         """A preprocessor at the start of a run, as this bundle was trained with."""
@@ -189,7 +195,6 @@ def _manifest(document: dict[str, Any], path: Path) -> Manifest:
         values = {name: document[name] for name in names}
         values["space"] = EmbeddingSpace(**values["space"])
         values["preprocessing"] = PreprocessorSettings(**values["preprocessing"])
-        values["posterior_scale"] = tuple(float(value) for value in values["posterior_scale"])
     except (KeyError, TypeError, ValueError) as exc:
         raise BundleError(f"{path} does not describe a bundle ({exc}); export it again") from exc
     return Manifest(**values)
@@ -210,9 +215,10 @@ def _array_problems(bundle: Bundle) -> list[str]:
             checked_tissues(bundle.tissues, bundle.reference.shape)
         except VolumeError as exc:
             problems.append(str(exc))
-    if len(bundle.manifest.posterior_scale) != bundle.manifest.window_volumes:
-        problems.append(f"posterior_scale has {len(bundle.manifest.posterior_scale)} values, wanted "
-                        f"{bundle.manifest.window_volumes}, one per volume of the window")
+    window, maps = bundle.manifest.window_volumes, (bundle.evidence_map.shape, bundle.clip_map.shape)
+    if maps[0] != maps[1] or len(maps[0]) != 3 or (maps[0][0], maps[0][2]) != (window, dim):
+        problems.append(f"evidence_map and clip_map have shapes {maps[0]} and {maps[1]}, wanted ({window}, k, {dim}) "
+                        "both, one map per volume of the window")
     return problems
 
 

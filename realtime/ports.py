@@ -103,6 +103,10 @@ class MusicIndex(Protocol):
         """Centred cosine of shape (len(clip_ids),) of these clips to a finite embedding of shape (dim,)."""
         ...
 
+    def embeddings(self, clip_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of shape (len(clip_ids), dim) of these clips, not centred; CatalogueError when there is none."""
+        ...
+
     def search(self, embedding: NDArray[np.float32], n: int) -> list[Match]:
         """The n best clips for a finite embedding of shape (dim,), best first, ties by clip id."""
         ...

@@ -67,15 +67,21 @@ def linear_onnx(weights: np.ndarray, intercept: np.ndarray) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def alike(dim: int, trust: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Evidence and clip maps that compare every direction alike, with so much trust after n volumes."""
+    maps = np.sqrt(np.array(trust, np.float32))[:, None, None] * np.eye(dim, dtype=np.float32)
+    return maps, maps
+
+
 def bundle(seed: int = 0, n_voxels: int = 60) -> Bundle:
     rng = np.random.default_rng(seed)
     inside = np.argwhere(phantom() > 500)
     voxels = inside[rng.choice(len(inside), n_voxels, replace=False)].astype(np.int32)
     settings = PreprocessorSettings(tr_s=TR_S, settle_s=2.0, alignment_points=1500)
-    manifest = Manifest("test", "sub-00", SPACE, settings, 1, 4, (2.0, 3.0, 4.0, 5.0), {}, "a test")
+    manifest = Manifest("test", "sub-00", SPACE, settings, 1, 4, {}, "a test")
     onnx_bytes = linear_onnx(rng.standard_normal((n_voxels, DIM)), rng.standard_normal(DIM))
     return Bundle(manifest, phantom(), AFFINE, voxels, np.full(n_voxels, 0.02, np.float32),
-                  np.zeros(DIM, np.float32), onnx_bytes)
+                  np.zeros(DIM, np.float32), *alike(DIM, (0.1, 0.15, 0.2, 0.25)), onnx_bytes)
 
 
 def catalogue() -> Catalogue:

@@ -14,8 +14,8 @@ import nibabel as untyped_nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.fit import FitSettings, RidgeFit, fit_ridge
-from offline_training.response_trials import Window, trials_of
+from offline_training.fit import DecoderFit, fit_decoder
+from offline_training.fit_settings import FitSettings
 from offline_training.responses import ResponseRun, Responses
 from realtime.preprocessing import CausalScaler, PreprocessorSettings
 from realtime.scoring import ChanceBand, permutation_band
@@ -37,7 +37,7 @@ class HaxbyScore:
 
     Attributes
     ----------
-    fit : RidgeFit
+    fit : DecoderFit
     identification : float
         Share of the other categories that the seen one's vector beats; chance is 0.5.
     band : ChanceBand
@@ -45,7 +45,7 @@ class HaxbyScore:
     n_blocks, n_voxels : int
     """
 
-    fit: RidgeFit
+    fit: DecoderFit
     identification: float
     band: ChanceBand
     n_blocks: int
@@ -80,16 +80,15 @@ def brain_responses() -> Responses:
 
 
 def score(responses: Responses, seed: int = 0, n_folds: int = N_RUNS) -> HaxbyScore:
-    """Ridge to the category vectors, leave-one-run-out, penalties and voxels chosen inside the other runs."""
+    """Ridge to the category vectors, leave-one-run-out, penalties chosen inside the other runs."""
     vectors = dict(zip(CATEGORIES, np.eye(len(CATEGORIES)), strict=True))
-    window = Window(round(LAG_S / TR_S), round(BLOCK_S / TR_S))
-    trials = trials_of(responses.runs, TR_S, window, vectors.__getitem__)
     # A category is no recording: every block showed other pictures, so blocks share nothing across runs.
-    blocks = tuple(f"{run} {name}" for run, name in zip(trials.run_ids, trials.clip_ids, strict=True))
-    fit = fit_ridge(type(trials)(trials.features, trials.targets, trials.clip_ids, trials.run_ids, blocks),
-                    FitSettings(n_folds=n_folds))
-    band = permutation_band(fit.predictions, trials.targets, list(trials.clip_ids), list(trials.run_ids), seed=seed)
-    return HaxbyScore(fit, fit.identification, band, len(trials.clip_ids), len(responses.regions))
+    fit = fit_decoder(responses, vectors.__getitem__,
+                      FitSettings(lags_s=(LAG_S,), windows_s=(BLOCK_S,), n_regions=(0,), n_folds=n_folds),
+                      lambda run, category: f"{run} {category}")
+    band = permutation_band(fit.predictions, fit.targets, list(fit.trials.clip_ids), list(fit.trials.run_ids),
+                            seed=seed)
+    return HaxbyScore(fit, fit.identification, band, len(fit.targets), len(responses.regions))
 
 
 def figures(seed: int = 0) -> dict[str, Any]:

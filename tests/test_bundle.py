@@ -23,9 +23,10 @@ AFFINE = np.diag([3.0, 3.0, 3.5, 1.0])
 def bundle(**changes: object) -> Bundle:
     rng = np.random.default_rng(0)
     space, preprocessing = EmbeddingSpace("logmel", DIM, "a" * 64), PreprocessorSettings(tr_s=1.0, settle_s=3.0)
-    manifest = Manifest("test", "sub-01", space, preprocessing, 4, 3, (1.0, 2.0, 3.0), {"identification": 0.9}, "make")
+    manifest = Manifest("test", "sub-01", space, preprocessing, 4, 3, {"identification": 0.9}, "make")
+    maps = rng.random((2, 3, 2, DIM), np.float32)
     made = Bundle(manifest, rng.random((8, 9, 7), np.float32), AFFINE, rng.integers(0, 7, (N_VOXELS, 3), np.int32),
-                  rng.random(N_VOXELS, np.float32), rng.random(DIM, np.float32), b"\x08\x09 graph")
+                  rng.random(N_VOXELS, np.float32), rng.random(DIM, np.float32), *maps, b"\x08\x09 graph")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -39,7 +40,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     read = read_bundle(tmp_path / "b")
     assert read.manifest == wrote.manifest
     assert read.onnx == wrote.onnx
-    for name in ("reference", "affine", "voxels", "feature_scale", "embedding_mean"):
+    for name in ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map"):
         got, wanted = getattr(read, name), getattr(wrote, name)
         np.testing.assert_array_equal(got, wanted)
         assert got.dtype == wanted.dtype
@@ -89,7 +90,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     ("{", "is not JSON"),
     ("{}", "format version None"),
     ('{"format_version": 99}', "format version 99, this program reads"),
-    ('{"format_version": 1}', "names no files"),
+    ('{"format_version": 2}', "names no files"),
 ])
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     write_bundle(tmp_path, bundle())
@@ -98,7 +99,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str, sentence:
         read_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["space", "preprocessing", "lag_volumes", "posterior_scale"])
+@pytest.mark.parametrize("key", ["space", "preprocessing", "lag_volumes", "window_volumes"])
 def test_a_manifest_without_a_key_is_refused(tmp_path: Path, key: str) -> None:
     write_bundle(tmp_path, bundle())
     document = json.loads((tmp_path / "manifest.json").read_text())
@@ -117,7 +118,9 @@ def test_a_manifest_without_a_key_is_refused(tmp_path: Path, key: str) -> None:
     ({"voxels": np.full((N_VOXELS, 3), 7, np.int32)}, "voxels lie outside the reference"),
     ({"voxels": np.full((N_VOXELS, 3), -1, np.int32)}, "voxels lie outside the reference"),
     ({"voxels": np.empty((0, 3), np.int32), "feature_scale": np.empty(0, np.float32)}, "voxels lie outside"),
-    ({"manifest": replace(bundle().manifest, window_volumes=4)}, "posterior_scale has 3 values, wanted 4"),
+    ({"manifest": replace(bundle().manifest, window_volumes=4)},
+     r"evidence_map and clip_map have shapes \(3, 2, 5\) and \(3, 2, 5\), wanted \(4, k, 5\)"),
+    ({"clip_map": np.ones((3, 1, 5), np.float32)}, r"shapes \(3, 2, 5\) and \(3, 1, 5\), wanted"),
 ])
 def test_inconsistent_arrays_are_refused(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     write_bundle(tmp_path, bundle(**changes))

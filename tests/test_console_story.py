@@ -269,7 +269,7 @@ def test_what_cannot_be_a_picture_is_none() -> None:
 def test_noise_reaches_above_chance_and_seldom_above_its_band() -> None:
     bundle, catalogue = builders.bundle(), builders.catalogue()
     decoder = OnnxDecoder(bundle)
-    band = chance_band(decoder, catalogue, bundle.manifest.posterior_scale, len(bundle.voxels))
+    band = chance_band(decoder, catalogue, bundle.reliability, len(bundle.voxels))
     assert len(band.p95) == 4
     assert all(1 / builders.N_CLIPS < value < 1 for value in band.p95)
     assert band.after(0) is None
@@ -278,7 +278,7 @@ def test_noise_reaches_above_chance_and_seldom_above_its_band() -> None:
 
     rng = np.random.default_rng(99)
     above = [believe(catalogue, decoder.decode(rng.standard_normal(60).astype(np.float32)),
-                     bundle.manifest.posterior_scale, 1).confidence > band.p95[0] for _ in range(400)]
+                     bundle.reliability, 1).confidence > band.p95[0] for _ in range(400)]
     assert 0.01 < np.mean(above) < 0.11
 
 

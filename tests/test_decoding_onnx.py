@@ -15,6 +15,7 @@ from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.errors import BundleError
 from realtime.messages import EmbeddingSpace
 from realtime.preprocessing.settings import PreprocessorSettings
+from tests.builders import alike
 
 N_VOXELS, DIM = 40, 6
 
@@ -34,9 +35,9 @@ def weights(n_in: int = N_VOXELS, n_out: int = DIM) -> NDArray[np.float32]:
 
 def bundle_of(payload: bytes) -> Bundle:
     space = EmbeddingSpace("test", DIM, "0" * 64)
-    manifest = Manifest("test", "sub-x", space, PreprocessorSettings(), 3, 2, (1.0, 2.0))
+    manifest = Manifest("test", "sub-x", space, PreprocessorSettings(), 3, 2)
     return Bundle(manifest, np.ones((8, 8, 4), np.float32), np.eye(4), np.zeros((N_VOXELS, 3), np.int32),
-                  np.ones(N_VOXELS, np.float32), np.zeros(DIM, np.float32), payload)
+                  np.ones(N_VOXELS, np.float32), np.zeros(DIM, np.float32), *alike(DIM, (1.0, 2.0)), payload)
 
 
 @settings(deadline=None, max_examples=30)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.decoding.posterior import posterior
-from realtime.messages import Clip
+from realtime.decoding.posterior import believe, posterior
+from realtime.messages import Clip, EmbeddingSpace
+from realtime.music.catalogue import Catalogue
+from realtime.reliability import Reliability
 
 
 def clips(n: int) -> list[Clip]:
@@ -18,9 +20,10 @@ def clips(n: int) -> list[Clip]:
 cosines = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=12)
 
 
-@given(values=cosines, scale=st.floats(0, 500), n=st.integers(0, 12))
-def test_probabilities_are_a_distribution_in_the_order_of_similarity(values: list[float], scale: float, n: int) -> None:
-    got = posterior(np.array(values, np.float32), clips(len(values)), [scale] * 10, n)
+@given(values=cosines, scale=st.floats(0, 500))
+def test_probabilities_are_a_distribution_in_the_order_of_the_odds(values: list[float], scale: float) -> None:
+    similarities = np.array(values, np.float32)
+    got = posterior(scale * similarities, similarities, clips(len(values)))
     assert got.probabilities.sum() == pytest.approx(1)
     assert (got.probabilities >= 0).all()
     top = got.top(len(values))
@@ -30,34 +33,71 @@ def test_probabilities_are_a_distribution_in_the_order_of_similarity(values: lis
 
 
 def test_softmax_against_the_formula() -> None:
-    got = posterior(np.array([0.1, 0.5, -0.2]), clips(3), [2.0, 4.0], 2)
-    weights = np.exp(4.0 * np.array([0.1, 0.5, -0.2]))
-    np.testing.assert_allclose(got.probabilities, weights / weights.sum(), rtol=1e-12)
+    odds = np.array([0.4, 2.0, -0.8])
+    got = posterior(odds, odds / 4, clips(3))
+    np.testing.assert_allclose(got.probabilities, np.exp(odds) / np.exp(odds).sum(), rtol=1e-12)
     assert [ranked.clip.clip_id for ranked in got.top(2)] == ["clip-1", "clip-0"]
 
 
 def test_genre_posterior_is_the_sum_over_its_clips() -> None:
-    got = posterior(np.array([0.3, 0.2, 0.1, 0.3]), clips(4), [5.0], 1)
+    odds = np.array([1.5, 1.0, 0.5, 1.5])
+    got = posterior(odds, odds, clips(4))
     shares = {share.genre: share.posterior for share in got.genres}
     assert shares["rock"] == pytest.approx(got.probabilities[0] + got.probabilities[3])
     assert got.genres[0].genre == "rock"
 
 
 def test_ties_are_broken_by_position_and_genre_name() -> None:
-    got = posterior(np.zeros(3), clips(3), [9.0], 1)
+    got = posterior(np.zeros(3), np.zeros(3), clips(3))
     assert [ranked.clip.clip_id for ranked in got.top(3)] == ["clip-0", "clip-1", "clip-2"]
     assert [share.genre for share in got.genres] == ["jazz", "pop", "rock"]
 
 
-def test_more_volumes_than_scales_use_the_last_scale_and_none_is_uniform() -> None:
-    values, scale = np.array([0.1, 0.9]), [1.0, 2.0, 3.0]
-    late, last = (posterior(values, clips(2), scale, n).probabilities for n in (30, 3))
-    np.testing.assert_array_equal(late, last)
-    np.testing.assert_array_equal(posterior(values, clips(2), scale, 0).probabilities, 0.5)
-
-
 def test_no_candidates_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        posterior(np.zeros(0), [], [1.0], 1)
-    with pytest.raises(ValueError, match=r"\(2,\) similarities for 3 clips"):
-        posterior(np.zeros(2), clips(3), [1.0], 1)
+        posterior(np.zeros(0), np.zeros(0), [])
+    with pytest.raises(ValueError, match=r"\(2,\) log odds and \(2,\) similarities for 3 clips"):
+        posterior(np.zeros(2), np.zeros(2), clips(3))
+
+
+def reliability(window: int = 3) -> Reliability:
+    rng = np.random.default_rng(3)
+    maps = rng.normal(size=(2, window, 4, 6)).astype(np.float32)
+    return Reliability(rng.normal(size=6).astype(np.float32), maps[0], maps[1])
+
+
+def test_log_odds_against_the_formula() -> None:
+    known, rng = reliability(), np.random.default_rng(0)
+    embedding, music = rng.normal(size=6).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
+    for n in (1, 3, 9):
+        row = min(n, 3) - 1
+        seen = known.evidence_map[row] @ (embedding - known.mean)
+        wanted = [-0.5 * np.square(seen - known.clip_map[row] @ (clip - known.mean)).sum() for clip in music]
+        np.testing.assert_allclose(known.log_odds(embedding, music, n), wanted, rtol=1e-5)
+    np.testing.assert_array_equal(known.log_odds(embedding, music, 0), np.zeros(5))
+
+
+def test_a_likelier_clip_lies_along_the_direction_it_points_to() -> None:
+    known, embedding = reliability(), np.ones(6, np.float32)
+    step = 1e-3 * known.towards(embedding, 2)
+    here, there = known.log_odds(embedding, np.stack([known.mean, known.mean + step]), 2)
+    assert there > here
+
+
+def test_the_clip_that_would_have_evoked_the_evidence_is_believed_whatever_else_it_is_like() -> None:
+    """Cosine over all dimensions prefers the second: only the first dimension is decoded, and there the first fits."""
+    music = np.array([[2.0, -9.0, 5.0], [0.5, 0.1, 0.0], [-2.0, 0.0, 0.0]], np.float32)
+    catalogue = Catalogue(EmbeddingSpace("three", 3, "0" * 64), clips(3), music, np.zeros(3, np.float32))
+    maps = np.array([[[3.0, 0.0, 0.0]]], np.float32)
+    belief = believe(catalogue, np.array([2.0, 0.0, 0.0], np.float32), Reliability(np.zeros(3, np.float32), maps, maps),
+                     1)
+    assert belief.top(1)[0].clip.clip_id == "clip-0"
+    assert belief.confidence > 0.99
+
+
+def test_evidence_without_a_reliable_direction_leaves_all_clips_equally_probable() -> None:
+    music = np.eye(3, dtype=np.float32)
+    catalogue = Catalogue(EmbeddingSpace("three", 3, "0" * 64), clips(3), music, np.zeros(3, np.float32))
+    nothing = np.zeros((2, 0, 3), np.float32)
+    belief = believe(catalogue, np.ones(3, np.float32), Reliability(np.zeros(3, np.float32), nothing, nothing), 2)
+    np.testing.assert_allclose(belief.probabilities, 1 / 3)

@@ -12,6 +12,7 @@ from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.messages import EmbeddingSpace
 from realtime.ports import Decoder
 from realtime.preprocessing.settings import PreprocessorSettings
+from tests.builders import alike
 
 N_VOXELS, DIM = 200, 16
 SPACE = EmbeddingSpace("conformance", DIM, "c" * 64)
@@ -36,9 +37,10 @@ def onnx_decoder() -> OnnxDecoder:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, DIM])],
         [numpy_helper.from_array(WEIGHTS, "w"), numpy_helper.from_array(INTERCEPT, "b")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    manifest = Manifest("test", "", SPACE, PreprocessorSettings(), 3, 1, (1.0,))
+    manifest = Manifest("test", "", SPACE, PreprocessorSettings(), 3, 1)
     return OnnxDecoder(Bundle(manifest, np.ones((4, 4, 4), np.float32), np.eye(4), np.zeros((N_VOXELS, 3), np.int32),
-                              np.ones(N_VOXELS, np.float32), np.zeros(DIM, np.float32), model.SerializeToString()))
+                              np.ones(N_VOXELS, np.float32), np.zeros(DIM, np.float32), *alike(DIM, (1.0,)),
+                              model.SerializeToString()))
 
 
 decoders = pytest.mark.parametrize("make", [NumpyDecoder, onnx_decoder], ids=["numpy", "onnx"])

@@ -220,3 +220,12 @@ def test_a_damaged_catalogue_is_one_sentence(tmp_path: Path, damage: Callable[[P
     damage(tmp_path)
     with pytest.raises(CatalogueError, match=sentence):
         read_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_embeddings_are_the_clips_own_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
+    for index in IMPLEMENTATIONS[name](tmp_path):
+        np.testing.assert_array_equal(index.embeddings(["clip07", "clip02"]), embeddings()[[7, 2]])
+        assert index.embeddings([]).shape == (0, SPACE.dim)
+        with pytest.raises(CatalogueError, match="no clip 'nobody'"):
+            index.embeddings(["nobody"])

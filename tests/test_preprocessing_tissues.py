@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from offline_training.errors import DatasetError
-from offline_training.material import choose_frame
+from offline_training.material import choose_place
 from offline_training.runs import read_dataset
 from offline_training.segmentation import find_segmentations, read_tissues
 from offline_training.simulation.anatomy import PAD, build_head
@@ -141,22 +141,22 @@ def test_training_asked_for_tissue_means_without_a_segmentation_says_so(tmp_path
     affine = read_dataset(tmp_path).training[0].affine
     asking = replace(TRAINING, preprocessing=replace(TRAINING.preprocessing, nuisance_tissues=True))
     with pytest.raises(DatasetError, match=r"needs one segmentation .* got 0 of 0; resample"):
-        choose_frame(read_dataset(tmp_path), asking)
+        choose_place(read_dataset(tmp_path), asking)
     write_segmentation(tmp_path, affine + np.diag([0, 0, 2.0, 0]))
     with pytest.raises(DatasetError, match="got 0 of 1"):
-        choose_frame(read_dataset(tmp_path), asking)
+        choose_place(read_dataset(tmp_path), asking)
     write_segmentation(tmp_path, affine)
     write_segmentation(tmp_path, affine, "sub-01_space-T1w_dseg.nii.gz", (30, 30, 30))      # another grid: left out
     write_segmentation(tmp_path, affine, "sub-01_desc-aparcaseg_dseg.nii.gz")               # other labels: left out
     write_segmentation(tmp_path, affine, "sub-012_space-boldref_dseg.nii.gz")               # another person
-    frame = choose_frame(read_dataset(tmp_path), asking)
+    frame = choose_place(read_dataset(tmp_path), asking).frame
     assert frame.tissues is not None
     assert np.argwhere(frame.tissues == 1).min(axis=0).tolist() == [10, 5, 6]
     assert np.argwhere(frame.tissues == 2).max(axis=0).tolist() == [12, 18, 8]
-    assert choose_frame(read_dataset(tmp_path), TRAINING).tissues is None
+    assert choose_place(read_dataset(tmp_path), TRAINING).frame.tissues is None
     write_segmentation(tmp_path, affine, "sub-01_space-other_dseg.nii.gz")
     with pytest.raises(DatasetError, match="got 2 of 3"):
-        choose_frame(read_dataset(tmp_path), asking)
+        choose_place(read_dataset(tmp_path), asking)
 
 
 def test_shares_of_tissues_serve_as_well_and_damaged_or_thin_ones_do_not(tmp_path: Path) -> None:

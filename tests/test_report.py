@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from offline_training.errors import DatasetError
 from offline_training.export import onnx_graph
-from offline_training.fit import LinearMap
+from offline_training.linear_map import LinearMap
 from offline_training.report import write_report
 from offline_training.report_figures import MUTED, genre_colours, log_spectrogram
 from offline_training.report_motion import head_motion
@@ -27,6 +27,7 @@ from realtime.messages import Clip, EmbeddingSpace
 from realtime.playback.recorder import Recording, WavRecorder
 from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
+from tests.builders import alike
 
 GENRES = ("ambient", "blues", "classical", "country", "disco", "drumnbass", "hiphop", "jazz", "metal", "reggae")
 DIM, TR_S, CLIP_S = 12, 1.0, 10.0
@@ -53,12 +54,12 @@ def bundle() -> Bundle:
     voxels = np.concatenate(blobs).astype(np.int32)
     n = len(voxels)
     settings = PreprocessorSettings(tr_s=TR_S, settle_s=4.0)
-    manifest = Manifest("demo", "sub-01", EmbeddingSpace("logmel-pca", DIM, "ab" * 32), settings, 4, 10, (6.0,) * 10)
+    manifest = Manifest("demo", "sub-01", EmbeddingSpace("logmel-pca", DIM, "ab" * 32), settings, 4, 10)
     decoder = LinearMap(np.arange(n), np.zeros(n), np.ones(n), np.zeros((n, DIM)), np.zeros(DIM))
     affine = np.diag([3.0, 3.0, 3.5, 1.0])
     affine[:3, 3] = [-94.5, -94.5, -63]
     return Bundle(manifest, phantom(), affine, voxels, np.full(n, 0.01, np.float32), np.zeros(DIM, np.float32),
-                  onnx_graph(decoder))
+                  *alike(DIM, (1.0,) * 10), onnx_graph(decoder))
 
 
 def moved(volume: int) -> NDArray[np.float64]:
@@ -79,7 +80,6 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
     heard = [heard[-1], *heard]
     made = bundle()
     write_bundle(folder / "bundle", made)
-    manifest = made.manifest
     trials = [{"trial": t, "onset_s": t * CLIP_S, "duration_s": CLIP_S, "clip_id": clip.clip_id, "genre": clip.genre,
                "is_dummy": t == 0} for t, clip in enumerate(heard)]
     documents: list[dict[str, Any]] = [{
@@ -115,7 +115,8 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
         decided = due + 0.018 + rng.gamma(2, 0.006) + (0.2 if volume == 0 else 0)
         if n_used:
             mean = (sums / n_used).astype("<f4")
-            belief = posterior((unit @ mean) / np.linalg.norm(mean), CLIPS, manifest.posterior_scale, n_used)
+            cosines = (unit @ mean) / np.linalg.norm(mean)
+            belief = posterior(6.0 * cosines, cosines, CLIPS)
             finals[trial] = mean
             step |= {"embedding": base64.b64encode(mean.tobytes()).decode(), "confidence": belief.confidence,
                      "genre": belief.genres[0].genre, "genre_confidence": belief.genres[0].posterior,

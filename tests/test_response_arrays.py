@@ -12,7 +12,7 @@ from offline_training.__main__ import app
 from offline_training.errors import DatasetError
 from offline_training.recordings import Recordings
 from offline_training.response_arrays import read_arrays
-from offline_training.response_trials import Window, trial_rows, trials_of
+from offline_training.windows import Window, find_trials, whole_rows
 from realtime.errors import EventsError
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
@@ -67,13 +67,14 @@ def test_arrays_of_every_layout_become_the_same_runs_mapped_from_disk(tmp_path, 
 
 def test_the_last_clip_of_a_run_has_seven_of_its_ten_volumes_at_a_lag_of_three(tmp_path) -> None:
     run = read_arrays(array_folder(tmp_path / "arrays")).responses.training[0]
-    kept, rows = trial_rows(run, 1.5, Window())
-    assert kept.tolist() == [0, 1, 2, 3]
+    table = find_trials([run], 1.5, [Window(3, 10)], 0.5)
+    rows = whole_rows(table, 1.5, Window(3, 10))
+    assert table.event.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(rows[0], run.responses[3:13].mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(rows[3], run.responses[33:40].mean(axis=0), rtol=1e-5, atol=1e-6)
-    assert trial_rows(run, 1.5, Window(smallest_share=0.8))[0].tolist() == [0, 1, 2]
-    trials = trials_of([run], 1.5, Window(), catalogue(CLIPS).embedding, Recordings({CLIPS[0]: "x"}).track)
-    assert trials.tracks == ("x", *CLIPS[1:4])
+    assert find_trials([run], 1.5, [Window(3, 10)], 0.8).event.tolist() == [0, 1, 2]
+    left_out = find_trials([run], 1.5, [Window(3, 10)], 0.5, lambda _run, clip: clip == CLIPS[0])
+    assert left_out.clip_ids == tuple(CLIPS[1:4])
 
 
 def test_a_mean_over_repeats_is_one_cycle_of_each_test_run(tmp_path) -> None:

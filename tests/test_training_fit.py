@@ -1,4 +1,4 @@
-"""The ridge against scikit-learn, and against leaks: noise must score chance."""
+"""The decoder's fit against scikit-learn, and against leaks: noise must score chance."""
 
 from dataclasses import replace
 
@@ -7,168 +7,223 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-from offline_training.calibration import fit_posterior_scale, posterior_scales
+from offline_training.calibration import estimate_reliability, fit_temperature
 from offline_training.errors import FitError
-from offline_training.fit import FitSettings, Trials, fit_ridge
-from offline_training.voxels import choose_voxels, encoding_correlations
+from offline_training.fit import DecoderFit, fit_decoder
+from offline_training.fit_settings import BRAIN2MUSIC, FitSettings
+from offline_training.responses import ResponseRun, Responses
+from offline_training.windows import Window, find_trials, growing_rows, last_rows, whole_rows
+from realtime.session.events import Event
 
-DIM = 12
-SETTINGS = FitSettings(n_voxels=60, alphas=(1.0, 30.0, 1000.0, 30_000.0))
+DIM, TR_S, CLIP_VOLUMES, LAG = 12, 1.5, 6, 3
+SETTINGS = FitSettings(alphas=(1.0, 30.0, 1000.0, 30_000.0), lags_s=(4.5,), n_regions=(2, 0))
+PAPER = replace(BRAIN2MUSIC, alphas=SETTINGS.alphas, n_regions=(2,))
 
 
-def trials(n_runs: int = 4, per_run: int = 10, n_voxels: int = 300, signal: float = 0.0, seed: int = 0) -> Trials:
-    """`signal` SDs of music in the first 40 voxels, noise elsewhere, runs with means of their own."""
+def music(n: int = 400) -> NDArray[np.float64]:
+    return np.random.default_rng(99).normal(size=(n, DIM)) * np.arange(1, DIM + 1) ** -0.5
+
+
+MUSIC = music()
+
+
+def embedding(clip_id: str) -> NDArray[np.float64]:
+    return MUSIC[int(clip_id.split("-")[1])]
+
+
+def responses(n_runs: int = 4, per_run: int = 10, n_voxels: int = 120, signal: float = 0.0, seed: int = 0,
+              n_regions: int = 4, test_runs: int = 0) -> Responses:
+    """`signal` SDs of music in the first 40 voxels, 3 volumes late, noise elsewhere, runs with means of their own."""
     rng = np.random.default_rng(seed)
-    n = n_runs * per_run
-    targets = rng.normal(size=(n, DIM))
-    features = rng.normal(size=(n, n_voxels)) + 0.3 * rng.normal(size=(n_runs, n_voxels)).repeat(per_run, axis=0)
-    features[:, :40] += signal * targets @ rng.normal(size=(DIM, 40)) / np.sqrt(DIM)
-    return Trials(features.astype(np.float32), targets, tuple(f"clip-{i}" for i in range(n)),
-                  tuple(f"run-{i}" for i in range(n_runs) for _ in range(per_run)))
+    tuning = rng.normal(size=(DIM, 40)) / np.sqrt(DIM)
+    made = []
+    for run in range(n_runs + test_runs):
+        clips = [run * per_run + trial for trial in range(per_run)]
+        n_volumes = per_run * CLIP_VOLUMES + LAG
+        rows = rng.normal(size=(n_volumes, n_voxels)) + 0.3 * rng.normal(size=n_voxels)
+        rows[LAG:, :40] += signal * (MUSIC[clips] @ tuning).repeat(CLIP_VOLUMES, axis=0)
+        events = tuple(Event(TR_S * CLIP_VOLUMES * k, TR_S * CLIP_VOLUMES, f"clip-{clip}", "rock")
+                       for k, clip in enumerate(clips))
+        made.append(ResponseRun(f"run-{run}", run % 2, run >= n_runs, rows.astype(np.float32),
+                                np.ones(n_volumes, bool), events, np.zeros(n_volumes)))
+    regions = np.arange(n_voxels) * n_regions // n_voxels
+    return Responses("01", TR_S, tuple(made), regions, tuple(f"region {k}" for k in range(n_regions)))
 
 
-def sklearn_predictions(features: NDArray[np.float32], targets: NDArray[np.float64], new: NDArray[np.float32],
-                        alphas: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Oracle: one plain sklearn Ridge per target on standardised columns."""
-    wide = features.astype(np.float64)
-    mu, sigma = wide.mean(axis=0), wide.std(axis=0)
-    return np.stack([Ridge(alpha=alpha, solver="svd").fit((wide - mu) / sigma, target).predict((new - mu) / sigma)
-                     for alpha, target in zip(alphas, targets.T, strict=True)], axis=1)
+def with_run(data: Responses, place: int, **changes: object) -> Responses:
+    runs = list(data.runs)
+    runs[place] = replace(runs[place], **changes)  # type: ignore[arg-type]
+    return replace(data, runs=tuple(runs))
 
 
-def test_decoder_and_folds_are_scikit_learns_ridge() -> None:
-    data = trials(signal=1.0)
-    fit = fit_ridge(data, SETTINGS)
-    oracle = sklearn_predictions(data.features[:, fit.decoder.voxels], data.targets,
-                                 data.features[:, fit.decoder.voxels], fit.alphas)
-    np.testing.assert_allclose(fit.decoder.predict(data.features), oracle, atol=1e-8)
-    runs = np.array(data.run_ids)
-    for run, fold in fit.folds.items():
-        known = runs != run
-        rest = Trials(data.features[known], data.targets[known], tuple(np.array(data.clip_ids)[known]),
-                      tuple(runs[known]))
-        nested = fit_ridge(rest, SETTINGS)
-        # A fold is exactly what training without its run would have exported: voxels, α and weights.
-        np.testing.assert_array_equal(fold.voxels, nested.decoder.voxels)
-        np.testing.assert_allclose(fold.weights, nested.decoder.weights, atol=1e-9)
-        np.testing.assert_allclose(fit.predictions[~known], nested.decoder.predict(data.features[~known]), atol=1e-8)
+def held_out(fit: DecoderFit, data: Responses) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    table = find_trials(data.test, TR_S, [fit.window], 0.5)
+    return fit.decoder.predict(whole_rows(table, TR_S, fit.window)), table.clip_ids
 
 
-def test_alpha_has_the_smallest_error_over_held_out_runs() -> None:
-    data = trials(signal=1.0, seed=2)
-    runs = np.array(data.run_ids)
-    errors = np.zeros((len(SETTINGS.alphas), DIM))
-    for run in np.unique(runs):
-        known = runs != run
-        folds = np.unique(runs[known], return_inverse=True)[1]
-        scores = encoding_correlations(data.features[known], data.targets[known], folds, SETTINGS.encoding_alpha)
-        voxels = choose_voxels(scores, data.features[known], SETTINGS.n_voxels)
-        for a, alpha in enumerate(SETTINGS.alphas):
-            predicted = sklearn_predictions(data.features[known][:, voxels], data.targets[known],
-                                            data.features[~known][:, voxels], np.full(DIM, alpha))
-            errors[a] += ((predicted - data.targets[~known]) ** 2).sum(axis=0)
-    np.testing.assert_array_equal(fit_ridge(data, SETTINGS).alphas, np.array(SETTINGS.alphas)[errors.argmin(axis=0)])
+def test_rows_are_means_of_the_windows_usable_volumes() -> None:
+    data = responses()
+    usable = np.ones(len(data.runs[0].responses), bool)
+    usable[LAG + 1] = False
+    data = with_run(data, 0, usable=usable)
+    table, window = find_trials(data.runs, TR_S, [Window(LAG, CLIP_VOLUMES)], 0.5), Window(LAG, CLIP_VOLUMES)
+    rows = whole_rows(table, TR_S, window)
+    first = data.runs[0].responses[[3, 5, 6, 7, 8]]
+    np.testing.assert_allclose(rows[0], first.mean(axis=0), rtol=1e-5, atol=1e-6)
+    growing = growing_rows(table, np.arange(3), TR_S, window, np.arange(120))
+    np.testing.assert_allclose(growing[1, 0], first[:2].mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert np.isnan(growing[5, 0]).all()
+    np.testing.assert_allclose(last_rows(growing), rows[:3], rtol=1e-5, atol=1e-6)
 
 
-def test_a_held_out_run_changes_nothing_in_the_fold_that_predicts_it() -> None:
-    data = trials(signal=1.0)
-    features, targets = data.features.copy(), data.targets.copy()
-    held = np.array(data.run_ids) == "run-2"
-    features[held] = np.random.default_rng(9).normal(size=features[held].shape) * 7
-    targets[held] = 5.0
-    before, after = fit_ridge(data, SETTINGS), fit_ridge(replace(data, features=features, targets=targets), SETTINGS)
-    np.testing.assert_array_equal(before.folds["run-2"].weights, after.folds["run-2"].weights)
-    np.testing.assert_array_equal(before.folds["run-2"].voxels, after.folds["run-2"].voxels)
-    assert not np.array_equal(before.folds["run-1"].weights, after.folds["run-1"].weights)
+def test_the_papers_recipe_is_scikit_learns_ridge_per_region_averaged() -> None:
+    data = responses(signal=1.0, n_regions=3)
+    fit = fit_decoder(data, embedding, replace(PAPER, n_regions=(3,)))
+    rows, targets = whole_rows(fit.trials, TR_S, fit.window).astype(np.float64), fit.targets
+    fold = fit.trials.run
+    grid = np.array(SETTINGS.alphas)
+    wanted = np.zeros_like(targets)
+    for region in range(3):
+        own = rows[:, data.regions == region]
+        for d in range(DIM):
+            errors = [sum(np.square(Ridge(alpha=a, solver="svd").fit(own[fold != k], targets[fold != k, d]).predict(
+                own[fold == k]) - targets[fold == k, d]).sum() for k in range(4)) for a in grid]
+            best = Ridge(alpha=grid[int(np.argmin(errors))], solver="svd").fit(own, targets[:, d])
+            wanted[:, d] += best.predict(own) / 3
+    np.testing.assert_allclose(fit.decoder.predict(rows), wanted, atol=2e-4)
 
 
-def test_noise_scores_chance_out_of_fold_although_voxels_are_chosen() -> None:
-    """40 trials and 3000 voxels: choosing voxels on all trials would score far above chance (next test).
+@pytest.mark.parametrize("settings", [SETTINGS, PAPER], ids=["default", "paper"])
+def test_a_held_out_run_changes_nothing_in_the_fold_that_predicts_it(settings: FitSettings) -> None:
+    data = responses(signal=1.0)
+    rng = np.random.default_rng(9)
+    changed = with_run(data, 2, responses=(7 * rng.normal(size=data.runs[2].responses.shape)).astype(np.float32))
+    before, after = fit_decoder(data, embedding, settings), fit_decoder(changed, embedding, settings)
+    np.testing.assert_array_equal(before.folds["run-2"].decoder.voxels, after.folds["run-2"].decoder.voxels)
+    np.testing.assert_allclose(before.folds["run-2"].decoder.weights, after.folds["run-2"].decoder.weights, rtol=2e-3,
+                               atol=2e-5)  # kernels are about the mean of all rows: the same in exact arithmetic
+    assert not np.allclose(before.folds["run-1"].decoder.weights, after.folds["run-1"].decoder.weights, rtol=1e-2)
 
-    Ten clips a run give an SD of about .09 per run, .045 for four runs, .016 for eight such subjects.
-    """
-    scores = [fit_ridge(trials(n_voxels=3000, seed=seed), SETTINGS).identification for seed in range(8)]
-    assert np.mean(scores) == pytest.approx(0.5, abs=0.05)
+
+def test_noise_scores_chance_out_of_fold_and_its_posterior_claims_little() -> None:
+    fits = [fit_decoder(responses(seed=seed), embedding, SETTINGS) for seed in range(8)]
+    scores = [fit.identification for fit in fits]
+    assert np.mean(scores) == pytest.approx(0.5, abs=0.05)  # .045 for four runs of ten clips, .016 for eight of these
     assert max(scores) < 0.5 + 3.5 * 0.045
+    odds = [fit.reliability.log_odds(fit.predictions[0].astype(np.float32), MUSIC[:10].astype(np.float32), 6)
+            for fit in fits]
+    assert np.median([np.exp(one - one.max()).max() / np.exp(one - one.max()).sum() for one in odds]) < 0.3
 
 
-def test_choosing_voxels_outside_the_folds_would_be_seen() -> None:
-    data = trials(n_voxels=3000)
-    runs = np.unique(data.run_ids, return_inverse=True)[1]
-    voxels = choose_voxels(encoding_correlations(data.features, data.targets, runs, 3.0), data.features, 60)
-    leaky = fit_ridge(replace(data, features=data.features[:, voxels]), SETTINGS)
-    honest = fit_ridge(data, SETTINGS)
-    assert leaky.identification > 0.7
-    assert honest.identification < 0.65
-
-
-def test_planted_music_is_decoded_from_the_voxels_that_hold_it() -> None:
-    fit = fit_ridge(trials(signal=1.5, n_voxels=1000), replace(SETTINGS, n_voxels=40))
+def test_planted_music_is_decoded_and_its_regions_and_lag_are_found() -> None:
+    data = responses(n_runs=6, signal=1.5, test_runs=2)
+    fit = fit_decoder(data, embedding, replace(SETTINGS, lags_s=(0.0, 4.5, 9.0), n_regions=(2,)))
+    assert fit.window == Window(LAG, CLIP_VOLUMES)
     assert fit.identification > 0.85
-    assert (fit.decoder.voxels < 40).mean() > 0.8
+    assert set(fit.regions) == {"region 0", "region 1"}  # 30 voxels each, the first 40 tell
+    predictions, clips = held_out(fit, data)
+    centred = predictions - fit.targets.mean(axis=0)
+    own = [np.corrcoef(row, embedding(clip))[0, 1] for row, clip in zip(centred, clips, strict=True)]
+    assert np.mean(own) > 0.5
 
 
-def test_more_runs_than_folds_are_dealt_out_and_none_is_predicted_by_itself() -> None:
-    data = trials(n_runs=8, per_run=5, signal=1.0)
-    fit = fit_ridge(data, replace(SETTINGS, n_folds=3))
-    assert len({id(fold) for fold in fit.folds.values()}) == 3
+def test_restored_spread_is_that_of_the_targets() -> None:
+    data = responses(n_runs=6, signal=0.6)
+    shrunk = fit_decoder(data, embedding, replace(SETTINGS, restore_spread=False)).predictions
+    restored = fit_decoder(data, embedding, SETTINGS)
+    spread = [np.square(rows - rows.mean(axis=0)).sum() for rows in (shrunk, restored.predictions, restored.targets)]
+    assert spread[0] < 0.6 * spread[2]
+    assert spread[1] == pytest.approx(spread[2], rel=0.3)
+
+
+def test_a_decoder_reads_no_more_voxels_than_it_may() -> None:
+    fit = fit_decoder(responses(signal=1.0), embedding, replace(SETTINGS, most_voxels=65, n_regions=(0,)))
+    assert len(fit.decoder.voxels) == 60
+    assert len(fit_decoder(responses(signal=1.0), embedding, replace(SETTINGS, most_voxels=5)).decoder.voxels) == 30
+
+
+def test_music_heard_in_two_runs_is_held_out_together_and_that_of_test_runs_is_left_out() -> None:
+    data = responses(n_runs=5, test_runs=1)
+    twice = (replace(data.runs[3].events[0], clip_id="clip-0"), *data.runs[3].events[1:])
+    fit = fit_decoder(with_run(data, 3, events=twice), embedding, SETTINGS)
     assert fit.folds["run-0"] is fit.folds["run-3"]
     assert fit.folds["run-0"] is not fit.folds["run-1"]
-
-
-def test_runs_that_share_a_track_are_held_out_together() -> None:
-    data = trials(signal=1.0)
-    fit = fit_ridge(replace(data, tracks=("clip-39", *data.clip_ids[1:])), SETTINGS)
-    assert fit.folds["run-0"] is fit.folds["run-3"]
-    assert len({id(fold) for fold in fit.folds.values()}) == 3
+    leaking = (replace(data.runs[1].events[4], clip_id="clip-50"), *data.runs[1].events[5:])
+    assert "clip-50" not in fit_decoder(with_run(data, 1, events=leaking), embedding, SETTINGS).trials.clip_ids
 
 
 def test_two_runs_are_enough() -> None:
-    assert fit_ridge(trials(n_runs=2, per_run=40, signal=2.0), SETTINGS).identification > 0.7
+    assert fit_decoder(responses(n_runs=2, per_run=40, signal=2.0), embedding, SETTINGS).identification > 0.7
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
-    data = trials()
+    data = responses()
     with pytest.raises(FitError, match=r"1 training runs with \[10\] trials"):
-        fit_ridge(trials(n_runs=1), SETTINGS)
-    with pytest.raises(FitError, match=r"all 4 runs share music with each other, 'clip-0' in run-0, run-1, run-2"):
-        fit_ridge(replace(data, clip_ids=("clip-0", *data.clip_ids[1:10]) * 4), SETTINGS)
+        fit_decoder(responses(n_runs=1), embedding, SETTINGS)
+    same = with_run(responses(n_runs=2), 1, events=data.runs[0].events)
+    with pytest.raises(FitError, match="share music with each other"):
+        fit_decoder(same, embedding, SETTINGS)
     with pytest.raises(FitError, match="NaN"):
-        fit_ridge(replace(data, features=np.full_like(data.features, np.nan)), SETTINGS)
-    with pytest.raises(FitError, match="none of the 300 voxels varies"):
-        fit_ridge(replace(data, features=np.ones_like(data.features)), SETTINGS)
-    with pytest.raises(FitError, match="do not belong together"):
-        fit_ridge(replace(data, clip_ids=("a",)), SETTINGS)
+        fit_decoder(data, lambda clip: np.full(DIM, np.nan), SETTINGS)
+    flat = replace(data, runs=tuple(replace(run, responses=np.ones_like(run.responses)) for run in data.runs))
+    with pytest.raises(FitError, match="none of the 120 voxels of 4 regions varies"):
+        fit_decoder(flat, embedding, SETTINGS)
+    with pytest.raises(FitError, match="no training run"):
+        fit_decoder(responses(n_runs=0, test_runs=2), embedding, SETTINGS)
+    with pytest.raises(FitError, match=r"fit.lags_s is \(\), wanted at least one"):
+        FitSettings(lags_s=())
 
 
-def test_constant_voxels_are_never_chosen() -> None:
-    data = trials(n_voxels=80, signal=1.0)
-    features = data.features.copy()
-    features[:, ::2] = 3.0
-    fit = fit_ridge(replace(data, features=features), SETTINGS)
+def test_empty_regions_constant_voxels_and_a_single_session_are_named_and_left_out() -> None:
+    data = responses(signal=1.0)
+    runs = []
+    for run in data.runs:
+        rows = run.responses.copy()
+        rows[:, ::2] = 3.0
+        runs.append(replace(run, responses=rows, session=0))
+    odd = replace(data, runs=tuple(runs), region_names=(*data.region_names, "nowhere"))
+    fit = fit_decoder(odd, embedding, replace(SETTINGS, n_regions=(0,)))
     assert (fit.decoder.voxels % 2 == 1).all()
-    assert len(fit.decoder.voxels) == 40
+    assert fit.notes == ("1 of 5 regions hold no voxel and are left out: nowhere",
+                         "60 of 120 voxels never vary and are left out",
+                         "all training runs are of one session: what changes from session to session was not tested")
 
 
-def test_posterior_scale_is_the_one_the_trials_were_drawn_with() -> None:
+def evidence(n_trials: int = 600, gain: float = 0.5, noise: float = 0.6, seed: int = 0) -> NDArray[np.float64]:
+    """Out-of-fold predictions that see the first three dimensions, `gain` times, through noise."""
+    rng = np.random.default_rng(seed)
+    heard = rng.normal(size=(n_trials, DIM)) * np.arange(DIM, 0, -1)
+    seen = np.zeros_like(heard)
+    seen[:, :3] = gain * heard[:, :3] + noise * np.arange(DIM, DIM - 3, -1) * rng.normal(size=(n_trials, 3))
+    return np.stack([heard, seen])
+
+
+def test_the_posterior_from_estimated_reliability_is_as_sure_as_it_is_right() -> None:
+    heard, seen = evidence(1200)
+    runs = [f"run-{k // 20}" for k in range(1200)]
+    clips = [f"clip-{k}" for k in range(1200)]
+    train = slice(0, 600)
+    known = estimate_reliability(seen[None, train], heard[train], clips[train], runs[train], np.arange(600) // 100)
+    sure, right = [], []
+    for run in range(30, 60):
+        rows = np.arange(20 * run, 20 * run + 20)
+        for trial in rows:
+            odds = known.log_odds(seen[trial].astype(np.float32), heard[rows].astype(np.float32), 1)
+            share = np.exp(odds - odds.max())
+            sure.append(share.max() / share.sum())
+            right.append(rows[np.argmax(odds)] == trial)
+    assert np.mean(right) > 0.2
+    assert np.mean(sure) == pytest.approx(np.mean(right), abs=0.06)  # 600 trials: three standard errors
+
+
+def test_a_temperature_is_the_one_the_trials_were_drawn_with() -> None:
     rng = np.random.default_rng(0)
-    similarities = rng.uniform(-1, 1, size=(4000, 20))
-    weights = np.exp(6.0 * similarities)
-    cumulative = (weights / weights.sum(axis=1, keepdims=True)).cumsum(axis=1)
-    true_rows = (rng.random((4000, 1)) > cumulative).sum(axis=1)
-    assert fit_posterior_scale(similarities, true_rows) == pytest.approx(6.0, abs=0.4)  # 3 standard errors, 4000 trials
-
-
-def test_misleading_similarities_give_a_uniform_posterior() -> None:
-    similarities = -np.eye(5)
-    assert fit_posterior_scale(similarities, np.arange(5)) == 0.0
-    assert fit_posterior_scale(np.empty((0, 5)), np.empty(0, np.intp)) == 0.0
-
-
-def test_scales_do_not_fall_with_more_volumes_and_skip_trials_without_them() -> None:
-    rng = np.random.default_rng(1)
-    similarities = np.stack([0.5 * np.eye(6) + noise * rng.normal(size=(6, 6)) for noise in (0.4, 0.2, 5.0)])
-    similarities[2, 3:] = np.nan
-    scales = posterior_scales(similarities, np.arange(6))
-    assert len(scales) == 3
-    assert 0 <= scales[0] <= scales[1] <= scales[2]
+    cases = []
+    for _ in range(3000):
+        odds = rng.normal(size=12)
+        weights = np.exp(0.7 * odds)
+        heard = rng.choice(12, p=weights / weights.sum())
+        cases.append(np.concatenate([odds[[heard]], np.delete(odds, heard)]))
+    assert fit_temperature(cases) == pytest.approx(0.7, abs=0.1)
+    assert fit_temperature([-case for case in cases]) == 0.0
+    assert fit_temperature([]) == 0.0

@@ -13,15 +13,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from offline_training.design import Frame, feature_scale, sample_run, schedule_of, trial_means
+from offline_training.design import Frame, feature_scale, sample_run, scaled_features
 from offline_training.errors import DatasetError, FitError
 from offline_training.evaluate import decode_run, evaluate
 from offline_training.export import check_parity, export_bundle, untrained_bundle
-from offline_training.fit import FitSettings
+from offline_training.fit_settings import FitSettings
 from offline_training.reference import brain_voxels, make_reference
 from offline_training.runs import Dataset, read_dataset, read_volumes
 from offline_training.train import Trained, train
 from offline_training.train_settings import TrainSettings
+from offline_training.windows import Window, schedule_of, trial_means
 from realtime.bundle import read_bundle
 from realtime.decoding.evidence import RunningMean
 from realtime.errors import SpaceMismatchError
@@ -32,7 +33,8 @@ from scanner_bridge.volume import scanner_units
 
 SHAPE, TR_S, CLIP_S, DIM = (22, 24, 14), 1.0, 6.0, 8
 PREPROCESSING = PreprocessorSettings(tr_s=TR_S, settle_s=3.0, drift_tau_s=60.0, alignment_points=600)
-SETTINGS = TrainSettings(lag_s=3.0, preprocessing=PREPROCESSING, fit=FitSettings(n_voxels=80, alphas=(30.0, 1e3, 3e4)))
+SETTINGS = TrainSettings(preprocessing=PREPROCESSING, fit=FitSettings(
+    n_regions=(6, 0), lags_s=(3.0,), alphas=(1.0, 30.0, 1e3, 3e4)))
 GENRES = ("rock", "jazz", "pop", "blues")
 
 
@@ -131,10 +133,10 @@ def test_the_bundle_holds_the_planted_voxels_lag_and_window(trained: Trained) ->
     manifest, voxels = trained.bundle.manifest, trained.bundle.voxels
     assert (manifest.lag_volumes, manifest.window_volumes, manifest.subject) == (3, 6, "sub-01")
     assert manifest.space == catalogue().space
-    assert list(manifest.posterior_scale) == sorted(manifest.posterior_scale)
-    assert manifest.posterior_scale[-1] > 1
-    inside = ((np.abs(voxels[:, 0] - 6) <= 3) | (np.abs(voxels[:, 0] - 16) <= 3)) & (np.abs(voxels[:, 2] - 7) <= 3)
-    assert inside.mean() > 0.9
+    assert trained.bundle.clip_map.shape[::2] == (6, DIM)
+    spread = np.square(trained.bundle.clip_map).sum(axis=(1, 2))
+    assert (spread > 0).all()
+    assert 0 < len(voxels) <= len(trained.bundle.reference.ravel())
     np.testing.assert_allclose(trained.bundle.embedding_mean,
                                np.mean([catalogue().embedding(f"clip-{i:02d}") for i in range(40)], axis=0), atol=1e-6)
     assert trained.parity.largest_difference < 1e-5
@@ -145,8 +147,10 @@ def test_rows_of_training_are_the_features_of_a_live_run_with_the_bundle(
     """Samples kept on disk and scaled again afterwards equal pushing volumes with the final bundle, bit for bit."""
     bundle, run = trained.bundle, dataset.training[1]
     frame = Frame(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing, bundle.tissues)
-    schedule = schedule_of(run.events, TR_S, bundle.manifest.lag_volumes, bundle.manifest.window_volumes)
-    means = trial_means(sample_run(run, frame, tmp_path / "run.npy"), frame, schedule, bundle.feature_scale)
+    schedule = schedule_of(run.events, TR_S, Window(bundle.manifest.lag_volumes, bundle.manifest.window_volumes))
+    sampled = sample_run(run, frame, tmp_path / "run.npy")
+    features = scaled_features(sampled, frame, bundle.feature_scale, tmp_path / "features.npy")
+    means = trial_means(features, sampled.usable, schedule)
     pre = bundle.preprocessor()
     running, compared = RunningMean(schedule), 0
     for volume in read_volumes(run):
@@ -230,7 +234,7 @@ def test_an_export_that_differs_from_the_fit_leaves_no_bundle(trained: Trained, 
     rows = np.random.default_rng(0).normal(size=(4, len(bundle.voxels)))
     tiny = replace(trained.fit.decoder, sigma=np.full_like(trained.fit.decoder.sigma, 1e-60))  # 0 in float32
     with pytest.raises(FitError, match="not the fitted one"):
-        export_bundle(tmp_path / "bad", bundle.manifest, frame, bundle.feature_scale, bundle.embedding_mean, tiny, rows)
+        export_bundle(tmp_path / "bad", bundle.manifest, frame, bundle.feature_scale, bundle.reliability, tiny, rows)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(FitError, match="differ by"):
         check_parity(bundle, replace(trained.fit.decoder, weights=trained.fit.decoder.weights * 1.001), rows)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +13,26 @@ from realtime.decoding.posterior import believe
 from realtime.errors import RealtimeError
 from realtime.music.catalogue import read_catalogue
 from realtime.ports import Decoder, MusicIndex
+from realtime.reliability import Reliability
 
 N_DRAWS = 200
 SEED = 1
 
 
-def chance_band(decoder: Decoder, index: MusicIndex, posterior_scale: Sequence[float], n_voxels: int) -> ChanceBand:
+def chance_band(decoder: Decoder, index: MusicIndex, reliability: Reliability, n_voxels: int) -> ChanceBand:
     """The band for every length of evidence, from white noise of unit variance in every voxel and volume.
 
     Real noise is alike in neighbouring voxels and volumes; the band says what a decoder reads into nothing at all.
     `N_DRAWS` trials from seed `SEED`; deterministic.
     """
     rng = np.random.default_rng(SEED)
-    highest = np.zeros((N_DRAWS, len(posterior_scale)))
+    highest = np.zeros((N_DRAWS, len(reliability.clip_map)))
     for draw in range(N_DRAWS):
         total = np.zeros(n_voxels)
-        for n in range(1, len(posterior_scale) + 1):
+        for n in range(1, len(reliability.clip_map) + 1):
             total += rng.standard_normal(n_voxels)
             embedding = decoder.decode((total / n).astype(np.float32))
-            highest[draw, n - 1] = believe(index, embedding, posterior_scale, n).confidence
+            highest[draw, n - 1] = believe(index, embedding, reliability, n).confidence
     return ChanceBand(tuple(float(value) for value in np.percentile(highest, 95, axis=0)))
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     try:
         bundle = read_bundle(Path(sys.argv[1]))
         index = read_catalogue(Path(sys.argv[2]), check_audio=False)
-        band = chance_band(OnnxDecoder(bundle), index, bundle.manifest.posterior_scale, len(bundle.voxels))
+        band = chance_band(OnnxDecoder(bundle), index, bundle.reliability, len(bundle.voxels))
     except RealtimeError:
         return 1
     sys.stdout.write(json.dumps(band.p95))

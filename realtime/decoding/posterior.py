@@ -1,4 +1,4 @@
-"""From similarities to a posterior over the candidate clips and over their genres."""
+"""From a trial's evidence to a posterior over the candidate clips and over their genres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from realtime.messages import Clip
 from realtime.ports import MusicIndex
+from realtime.reliability import Reliability
 
 N_CANDIDATES = 2000
 """Of a larger corpus only the best are candidates: the others would share out what none of them earns."""
@@ -41,7 +42,7 @@ class Posterior:
     probabilities : float64 array of shape (n_clips,)
         Sum to 1; in the candidates' order.
     similarities : float64 array of shape (n_clips,)
-        Centred cosines they come from.
+        Centred cosines to the decoded embedding, for people; the probabilities do not come from them.
     genres : tuple of GenreShare
         Best first, ties by name.
     """
@@ -57,15 +58,15 @@ class Posterior:
         return float(self.probabilities.max())
 
     def top(self, n: int) -> tuple[RankedClip, ...]:
-        """The n most probable clips, best first, ties by position."""
+        """The n most probable clips, best first, ties by similarity and position."""
         order = np.lexsort((np.arange(len(self.clips)), -self.similarities, -self.probabilities))[:n]
         return tuple(RankedClip(self.clips[i], float(self.probabilities[i]), float(self.similarities[i]))
                      for i in order)
 
 
-def believe(index: MusicIndex, embedding: NDArray[np.float32], posterior_scale: Sequence[float],
+def believe(index: MusicIndex, embedding: NDArray[np.float32], reliability: Reliability,
             n_volumes: int) -> Posterior:
-    """Posterior over the clips of an index, best first; over its `N_CANDIDATES` best when it has more.
+    """Posterior over the clips of an index; over the `N_CANDIDATES` that fit best when it has more.
 
     Parameters
     ----------
@@ -73,41 +74,42 @@ def believe(index: MusicIndex, embedding: NDArray[np.float32], posterior_scale: 
         The clips that may have been heard.
     embedding : float32 array of shape (dim,)
         Decoded, finite.
-    posterior_scale, n_volumes
-        As `posterior`.
+    reliability : Reliability
+        The bundle's.
+    n_volumes : int
+        Usable volumes behind the evidence; with 0 every clip is equally probable.
     """
-    found = index.search(embedding, N_CANDIDATES)
-    return posterior(np.array([match.score for match in found]), [match.clip for match in found], posterior_scale,
-                     n_volumes)
+    towards = reliability.towards(embedding, n_volumes)
+    found = index.search(index.centre + towards if towards.any() else embedding, N_CANDIDATES)
+    ids = [match.clip.clip_id for match in found]
+    log_odds = reliability.log_odds(embedding, index.embeddings(ids), n_volumes)
+    return posterior(log_odds, index.similarities(embedding, ids), [match.clip for match in found])
 
 
-def posterior(similarities: NDArray[np.floating], clips: Sequence[Clip], posterior_scale: Sequence[float],
-              n_volumes: int) -> Posterior:
-    """Softmax of scale × similarity, the scale fitted for this many volumes.
+def posterior(log_odds: NDArray[np.floating], similarities: NDArray[np.floating], clips: Sequence[Clip]) -> Posterior:
+    """The posterior for equal priors.
 
     Parameters
     ----------
+    log_odds : float array of shape (n_clips,)
+        Log likelihood of the evidence under each clip, up to a constant; finite.
     similarities : float array of shape (n_clips,)
-        Centred cosine of the evidence's embedding to each clip, finite.
+        Centred cosines, finite.
     clips : sequence of Clip
         The candidates, at least one, in the same order.
-    posterior_scale : sequence of float
-        `Manifest.posterior_scale`: element n-1 is for n volumes; the last serves all larger n.
-    n_volumes : int
-        Usable volumes behind the evidence; with 0 every clip is equally probable.
 
     Raises
     ------
     ValueError
-        No candidate, or as many similarities as clips are not given.
+        No candidate, or not one value of each kind per clip.
     """
-    values = np.asarray(similarities, np.float64)
-    if not len(clips) or values.shape != (len(clips),):
-        raise ValueError(f"{values.shape} similarities for {len(clips)} clips; wanted one for each, and at least one")
-    scale = float(posterior_scale[min(n_volumes, len(posterior_scale)) - 1]) if n_volumes > 0 else 0.0
-    weights = np.exp(scale * (values - values.max()))
+    odds, cosines = np.asarray(log_odds, np.float64), np.asarray(similarities, np.float64)
+    if not len(clips) or odds.shape != (len(clips),) or cosines.shape != (len(clips),):
+        raise ValueError(f"{odds.shape} log odds and {cosines.shape} similarities for {len(clips)} clips; wanted one "
+                         "of each for every clip, and at least one")
+    weights = np.exp(odds - odds.max())
     probabilities = weights / weights.sum()
-    return Posterior(clips, probabilities, values, _genres(clips, probabilities))
+    return Posterior(clips, probabilities, cosines, _genres(clips, probabilities))
 
 
 def _genres(clips: Sequence[Clip], probabilities: NDArray[np.float64]) -> tuple[GenreShare, ...]:

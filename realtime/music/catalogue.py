@@ -102,6 +102,12 @@ class Catalogue:
         row: NDArray[np.float32] = self._embeddings[self.row(clip_id)]
         return row
 
+    def embeddings(self, clip_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of shape (len(clip_ids), dim) of these clips, not centred; errors as `clip`."""
+        rows: NDArray[np.float32] = np.asarray(self._embeddings)[np.array([self.row(name) for name in clip_ids],
+                                                                           np.intp)]
+        return rows
+
     def similarities(self, embedding: NDArray[np.float32],
                      clip_ids: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Centred cosine to a finite embedding of shape (dim,) of the clips named, or of all; errors as `clip`."""

@@ -66,6 +66,10 @@ class FaissIndex:
         """As `Catalogue.clip`."""
         return self._catalogue.clip(clip_id)
 
+    def embeddings(self, clip_ids: Sequence[str]) -> NDArray[np.float32]:
+        """As `Catalogue.embeddings`."""
+        return self._catalogue.embeddings(clip_ids)
+
     def similarities(self, embedding: NDArray[np.float32], clip_ids: Sequence[str]) -> NDArray[np.float32]:
         """As `Catalogue.similarities`: exact."""
         return self._catalogue.similarities(embedding, clip_ids)

@@ -52,6 +52,10 @@ class QdrantIndex:
         """As `Catalogue.clip`."""
         return self._catalogue.clip(clip_id)
 
+    def embeddings(self, clip_ids: Sequence[str]) -> NDArray[np.float32]:
+        """As `Catalogue.embeddings`."""
+        return self._catalogue.embeddings(clip_ids)
+
     def similarities(self, embedding: NDArray[np.float32], clip_ids: Sequence[str]) -> NDArray[np.float32]:
         """Centred cosines of these clips; raises CatalogueError when one is unknown or the server does not answer."""
         rows = [self._catalogue.row(clip_id) for clip_id in clip_ids]

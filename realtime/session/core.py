@@ -131,8 +131,8 @@ class LiveCore:
         """Choose what plays, given what was perceived."""
         belief = None
         if percept.evidence is not None and percept.evidence.n_volumes:
-            belief = believe(self._parts.index, percept.evidence.embedding,
-                             self._parts.bundle.manifest.posterior_scale, percept.evidence.n_volumes)
+            belief = believe(self._parts.index, percept.evidence.embedding, self._parts.bundle.reliability,
+                             percept.evidence.n_volumes)
         before = self.playing
         said = self._conductor.decide(percept, belief, self._hold)
         cue = self._cue(percept.volume_index) if self.playing != before else None

@@ -1,0 +1,65 @@
+"""How far decoded evidence can be trusted: what it should look like for a clip, and how it scatters about that.
+
+A decoder sees few directions of an embedding. Ridge predictions of a clip with embedding e are, out of fold and after n
+volumes, p − m = Uᵀ(b_n U(e − m)) + noise with covariance S_n in the directions U that it sees, and tell nothing in the
+others (m is the mean target of training). Two clips are therefore to be compared by what they would evoke, not by the
+cosine of all they are: log odds = −½ |A_n (p − m) − B_n (e − m)|², with A_n = S_n^-½ U and B_n = S_n^-½ b_n U. That is
+the Gaussian likelihood, linear discriminants with one class per clip.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Maps into a space in which the noise of the evidence has unit variance in every direction.
+
+    Attributes
+    ----------
+    mean : float32 array of shape (dim,)
+        Mean target of training.
+    evidence_map : float32 array of shape (window_volumes, k, dim)
+        A_n at element n-1: what is decoded goes there; the last serves all larger n. k may be 0, for a decoder that
+        tells nothing.
+    clip_map : float32 array of shape (window_volumes, k, dim)
+        B_n: what a clip would evoke there.
+    """
+
+    mean: Floats32
+    evidence_map: Floats32
+    clip_map: Floats32
+
+    def log_odds(self, embedding: Floats32, clips: Floats32, n_volumes: int) -> NDArray[np.float64]:
+        """How well each clip explains the evidence, shape (n_clips,); the same constant is missing from all.
+
+        Parameters
+        ----------
+        embedding : float32 array of shape (dim,)
+            Decoded from the mean of `n_volumes` volumes, finite.
+        clips : float32 array of shape (n_clips, dim)
+            Embeddings, finite.
+        n_volumes : int
+            Usable volumes behind the evidence; with 0 all clips explain it equally well.
+        """
+        if n_volumes < 1:
+            return np.zeros(len(clips))
+        row = min(n_volumes, len(self.clip_map)) - 1
+        # no BLAS: its sums depend on its number of threads, and a replay must repeat them to the bit
+        evoked = np.einsum("nd,kd->nk", clips - self.mean, self.clip_map[row], optimize=False).astype(np.float64)
+        seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False).astype(np.float64)
+        distance: NDArray[np.float64] = np.square(evoked - seen).sum(axis=1)
+        return -0.5 * distance
+
+    def towards(self, embedding: Floats32, n_volumes: int) -> Floats32:
+        """Direction (dim,) in which clips explain the evidence better; zeros where it tells nothing."""
+        if n_volumes < 1:
+            return np.zeros_like(self.mean)
+        row = min(n_volumes, len(self.clip_map)) - 1
+        seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False)
+        found: Floats32 = np.einsum("kd,k->d", self.clip_map[row], seen, optimize=False).astype(np.float32)
+        return found
