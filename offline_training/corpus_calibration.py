@@ -99,8 +99,9 @@ def read_rest(session: Path, index: MusicIndex) -> Rest:
     if vectors[0].shape != (index.space.dim,):
         raise DatasetError(f"the rest run was decoded into {len(vectors[0])} dimensions, the corpus has "
                            f"{index.space.dim}; give the corpus of the session to come, in the bundle's space")
-    scale = read_bundle(folder.bundle).manifest.posterior_scale
-    beliefs = tuple(believe(index, vector, scale, int(row["n"])) for vector, row in zip(vectors, rows, strict=True))
+    reliability = read_bundle(folder.bundle).reliability
+    beliefs = tuple(believe(index, vector, reliability, int(row["n"]))
+                    for vector, row in zip(vectors, rows, strict=True))
     return Rest(beliefs, tuple(int(row["volume"]) for row in rows), tr_s)
 
 

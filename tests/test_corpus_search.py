@@ -21,6 +21,7 @@ from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
 from realtime.session.folder import SessionFolder
 from realtime.session.record import encode_vector
+from tests.builders import alike
 from tests.builders import bundle as small_bundle
 from tests.qdrant_room import qdrant_server
 
@@ -158,7 +159,10 @@ def test_a_recorded_session_of_rest_gives_the_lines_for_the_settings(corpus, tmp
     folder = SessionFolder(tmp_path)
     folder.record.write_text("".join(json.dumps(line) + "\n" for line in lines))
     made = small_bundle()
-    write_bundle(folder.bundle, replace(made, manifest=replace(made.manifest, posterior_scale=(2.0, 4.0, 6.0, 8.0))))
+    maps = alike(catalogue.space.dim, (2.0, 4.0, 6.0, 8.0))
+    write_bundle(folder.bundle, replace(
+        made, manifest=replace(made.manifest, space=catalogue.space), embedding_mean=catalogue.centre,
+        evidence_map=maps[0], clip_map=maps[1]))
     shown = invoke("calibrate", tmp_path, "--catalogue", corpus.folder, "--json", tmp_path / "chosen.json")
     figures = json.loads((tmp_path / "chosen.json").read_text())
     assert shown.startswith(f"[selection]\ngenre_odds = {figures['genre_odds']:g}\nclip_odds = ")

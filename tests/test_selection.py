@@ -23,7 +23,8 @@ def belief_in(shares: Sequence[float], genres: dict[str, str] | None = None, bpm
     """A posterior over clips a, b, c, d with these shares, up to their sum."""
     genres = GENRES if genres is None else genres
     clips = [Clip(name, Path("x"), genre=genres.get(name, ""), bpm=bpm) for name in "abcd"[: len(shares)]]
-    return posterior(np.log(np.maximum(np.array(shares) / sum(shares), 1e-30)), clips, [1.0], 1)
+    odds = np.log(np.maximum(np.array(shares) / sum(shares), 1e-30))
+    return posterior(odds, odds, clips)
 
 
 def step(state: SelectionState, belief: Posterior, *, times_chance: float = SURE, volume: int = 100,
@@ -132,7 +133,7 @@ def switches_per_minute(settings: SelectionSettings, seed: int) -> float:
         noise = 0.6 * noise + 0.8 * rng.standard_normal(16) / 4
         total = (total if volume % 20 else 0.0) + index.unit[(volume // 20) % 40] + 4 * noise
         scores = index.similarities(total.astype(np.float32))
-        belief = posterior(scores, clips, [3.0 + 0.5 * n for n in range(20)], volume % 20 + 1)
+        belief = posterior((3.0 + 0.5 * (volume % 20)) * np.asarray(scores), scores, clips)
         playing = index.clip(state.playing) if state.playing else None
         decision = select(state, look(belief, playing, ()), SURE, volume, 1.5, settings)
         n_switches += decision.kind == "switch"

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import stats
 
-from offline_training.fit import FitSettings, LinearMap, Trials, fit_ridge
-from offline_training.response_trials import Window, trials_of
+from offline_training.fit import fit_decoder
+from offline_training.fit_settings import FitSettings
+from offline_training.linear_map import LinearMap
+from offline_training.responses import Responses
 from offline_training.simulation.learner import Learner, LearnerSettings
 from offline_training.simulation.music import Music
 from offline_training.simulation.session_responses import ResponseSettings, simulate_responses
+from offline_training.windows import Window, find_trials, whole_rows
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.arms import Arm, ArmDecoder, Tape
 from realtime.experiment.design import DesignSettings, generate
@@ -51,6 +54,23 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Trials:
+    """One row per trial: features (n, n_voxels), targets (n, dim), what was heard and in which run."""
+
+    features: NDArray[np.float32]
+    targets: Floats
+    clip_ids: tuple[str, ...]
+    run_ids: tuple[str, ...]
+
+
+def trials_of(responses: Responses, music: Music) -> Trials:
+    """Of the test runs."""
+    table = find_trials(responses.test, responses.tr_s, [WINDOW], 0.5)
+    targets = np.stack([music.embedding(clip) for clip in table.clip_ids]).astype(np.float64)
+    return Trials(whole_rows(table, responses.tr_s, WINDOW), targets, table.clip_ids, table.run_ids)
+
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A simulated person with a decoder trained on listening, and what it makes of held-out trials at some gain."""
 
@@ -69,8 +89,8 @@ def subject(seed: int, gain: float, decoder: LinearMap | None = None, fit: FitSe
     """Simulate a session in which the test runs are imagined at this gain; the training runs do not depend on it."""
     simulated = simulate_responses(ResponseSettings(gain=gain), seed)
     responses, music = simulated.responses, simulated.music
-    decoder = decoder or fit_ridge(trials_of(responses.training, responses.tr_s, WINDOW, music.embedding), fit).decoder
-    return Subject(seed, decoder, music, trials_of(responses.test, responses.tr_s, WINDOW, music.embedding))
+    decoder = decoder or fit_decoder(responses, music.embedding, fit).decoder
+    return Subject(seed, decoder, music, trials_of(responses, music))
 
 
 def scored(person: Subject, rows: slice | NDArray[np.bool_] = slice(None)) -> dict[str, Any]:

@@ -12,11 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.calibration import posterior_scales
-from offline_training.fit import FitSettings, LinearMap, Trials, fit_ridge
+from offline_training.calibration import estimate_reliability
+from offline_training.fit import fit_decoder
+from offline_training.fit_settings import FitSettings
+from offline_training.linear_map import LinearMap
+from offline_training.responses import ResponseRun, Responses
 from realtime.decoding.posterior import posterior
 from realtime.music.catalogue import Catalogue
 from realtime.music.selection import SelectionSettings, SelectionState, look, select
+from realtime.reliability import Reliability
+from realtime.session.events import Event
 
 TR_S, PER_TRIAL = 1.5, 20
 MEMORY = 0.6
@@ -36,8 +41,8 @@ class Streams:
         Of single volumes, centred.
     targets : intp array of shape (n_targets,)
         Rows of the corpus.
-    scale : tuple of float
-        Of the posterior, per number of volumes, from other trials.
+    reliability : Reliability
+        Of the evidence, per number of volumes, from other trials.
     cosine : float
         Mean of single volumes to what was heard.
     all_known : float64 array of shape (n_targets, PER_TRIAL, n_clips) or None
@@ -46,7 +51,7 @@ class Streams:
 
     embeddings: Floats
     targets: NDArray[np.intp]
-    scale: tuple[float, ...]
+    reliability: Reliability
     cosine: float
     all_known: Floats | None = None
 
@@ -69,10 +74,10 @@ def isotropic(corpus: Catalogue, cosine: float, n_targets: int, seed: int) -> St
         return unit[targets][:, None] + _size(unit[targets], errors, cosine) * errors
 
     others = _targets(corpus, np.arange(len(unit)), n_targets, rng)
-    scale = _scales(unit, np.swapaxes(_running_means(seen(others)), 0, 1), others)
+    reliability = _reliability(unit, np.swapaxes(_running_means(seen(others)), 0, 1), others)
     targets = _targets(corpus, np.arange(len(unit)), n_targets, rng)
     embeddings = seen(targets)
-    return Streams(embeddings, targets, scale, _mean_cosine(unit[targets], embeddings))
+    return Streams(embeddings, targets, reliability, _mean_cosine(unit[targets], embeddings))
 
 
 def ridge_streams(corpus: Catalogue, cosine: float, n_targets: int, seeds: range, n_training: int = 400
@@ -96,7 +101,7 @@ class _Trained:
     clean: Floats
     held_out: NDArray[np.intp]
     decoder: LinearMap
-    scale: tuple[float, ...]
+    reliability: Reliability
 
     def stream(self, n_targets: int, seed: int) -> Streams:
         rng = np.random.default_rng(seed)
@@ -105,7 +110,7 @@ class _Trained:
             rng.standard_normal((n_targets, PER_TRIAL, self.clean.shape[1])))
         said = self.decoder.predict(responses.reshape(-1, responses.shape[2]))
         embeddings = said.reshape(n_targets, PER_TRIAL, -1)
-        return Streams(embeddings, targets, self.scale, _mean_cosine(self.centred[targets], embeddings),
+        return Streams(embeddings, targets, self.reliability, _mean_cosine(self.centred[targets], embeddings),
                        _all_known(self.clean, responses))
 
 
@@ -117,21 +122,36 @@ def _ridge(corpus: Catalogue, centred: Floats, signal: float, n_training: int) -
     clean *= signal / clean.std()
     responses = clean[training][:, None] + _remembered(rng.standard_normal((n_training, PER_TRIAL, N_VOXELS)))
     runs = tuple(str(6 * k // n_training) for k in range(n_training))
-    trials = Trials(responses[:, :WINDOW].mean(axis=1).astype(np.float32), centred[training],
-                    tuple(corpus.clips[row].clip_id for row in training), runs)
-    fit = fit_ridge(trials, FitSettings(n_voxels=N_VOXELS))
+    fit = fit_decoder(_session(corpus, responses, training), lambda clip: centred[corpus.row(clip)],
+                      FitSettings(n_regions=(0,), lags_s=(0.0,), windows_s=(WINDOW * TR_S,)))
     means = _running_means(responses)
-    said = np.stack([fit.folds[run].predict(rows) for run, rows in zip(runs, means, strict=True)], axis=1)
-    return _Trained(corpus, centred, clean, held_out, fit.decoder, _scales(_unit(centred), said, training))
+    runs = [str(6 * k // n_training) for k in range(n_training)]
+    said = np.stack([fit.folds[run].decoder.predict(rows) for run, rows in zip(runs, means, strict=True)], axis=1)
+    return _Trained(corpus, centred, clean, held_out, fit.decoder, _reliability(centred, said, training))
+
+
+def _session(corpus: Catalogue, responses: Floats, rows: NDArray[np.intp]) -> Responses:
+    """Six runs of trials (n, PER_TRIAL, n_voxels), back to back."""
+    made = []
+    for run in range(6):
+        own = [k for k in range(len(rows)) if 6 * k // len(rows) == run]
+        events = tuple(Event(place * PER_TRIAL * TR_S, PER_TRIAL * TR_S, corpus.clips[rows[k]].clip_id)
+                       for place, k in enumerate(own))
+        volumes = responses[own].reshape(-1, responses.shape[2]).astype(np.float32)
+        made.append(ResponseRun(str(run), 0, False, volumes, np.ones(len(volumes), bool), events,
+                                np.zeros(len(volumes))))
+    return Responses("", TR_S, tuple(made), np.zeros(responses.shape[2], np.intp), ("all",))
 
 
 def follow(corpus: Catalogue, streams: Streams, settings: SelectionSettings) -> Flicker:
     """The live policy on these streams."""
     state, n_switches, n_right, volume = SelectionState(), 0, 0, 0
-    unit = corpus.unit.astype(np.float64)
+    music = np.stack([corpus.embedding(clip.clip_id) for clip in corpus.clips]) - corpus.centre
+    known = corpus.unit if streams.all_known is None else music
     for row, embeddings in zip(streams.targets, _running_means(streams.embeddings), strict=True):
-        for n, similarities in enumerate(_unit(embeddings) @ unit.T, start=1):
-            belief = posterior(similarities, corpus.clips, streams.scale, n)
+        for n, embedding in enumerate(embeddings.astype(np.float32), start=1):
+            odds = streams.reliability.log_odds(embedding, known, n)
+            belief = posterior(odds, odds, corpus.clips)
             playing = corpus.clip(state.playing) if state.playing else None
             decision = select(state, look(belief, playing, ()), _SURE, volume, TR_S, settings)
             n_switches += decision.kind == "switch"
@@ -193,9 +213,10 @@ def _unit(rows: Floats) -> Floats:
     return unit
 
 
-def _scales(unit: Floats, said: Floats, true_rows: NDArray[np.intp]) -> tuple[float, ...]:
-    """Of predictions (PER_TRIAL, n, dim), after 1, 2 ... volumes."""
-    return posterior_scales(_unit(said) @ unit.T, true_rows)
+def _reliability(music: Floats, said: Floats, true_rows: NDArray[np.intp]) -> Reliability:
+    """Of predictions (PER_TRIAL, n, dim), after 1, 2 ... volumes; six folds of trials."""
+    fold = 6 * np.arange(len(true_rows)) // len(true_rows)
+    return estimate_reliability(said, music[true_rows], [str(row) for row in true_rows], [str(k) for k in fold], fold)
 
 
 def _mean_cosine(true: Floats, said: Floats) -> float:

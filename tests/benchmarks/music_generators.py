@@ -18,11 +18,10 @@ from offline_training.corpus import index_corpus, read_corpus
 from offline_training.corpus_composed import CorpusSettings, build_corpus
 from offline_training.demo import DemoSettings
 from offline_training.embedders import SHIPPED, open_embedder, open_scorer
-from offline_training.fit import fit_ridge
+from offline_training.fit import fit_decoder
 from offline_training.generator.fidelity import Make, embeddings, fidelity, measure, meet
 from offline_training.generator.pieces import HEARD_S
 from offline_training.generator.train import makers
-from offline_training.response_trials import Window, trials_of
 from offline_training.simulation.music import Music
 from offline_training.simulation.session_responses import ResponseSettings, simulate_responses
 from realtime.config import load_settings
@@ -125,11 +124,9 @@ def single_trial_bars(scratch: Path, folder: Path = FOLDER, seed: int = 0) -> Fi
     build_corpus(scratch, CorpusSettings(n_each, n_each - n_training, seed=seed))
     index_corpus(scratch, open_embedder(CONDITIONER))
     responses = simulate_responses(ResponseSettings(session), seed, Music.of(read_corpus(scratch))).responses
-    catalogue, scorer, tr_s = read_catalogue(scratch, check_audio=False), open_scorer(SCORER), responses.tr_s
-    window = Window(round(demo.training.lag_s / tr_s), round(demo.training.window_s / tr_s),
-                    demo.training.smallest_share)
-    fitted = fit_ridge(trials := trials_of(responses.training, tr_s, window, catalogue.embedding), demo.training.fit)
-    said, heard = fitted.predictions.astype(np.float32), list(trials.clip_ids)
+    catalogue, scorer = read_catalogue(scratch, check_audio=False), open_scorer(SCORER)
+    fitted = fit_decoder(responses, catalogue.embedding, demo.training.fit)
+    said, heard = fitted.predictions.astype(np.float32), list(fitted.trials.clip_ids)
     found = [catalogue.search(row, 1)[0].clip.clip_id for row in said]
     known = {clip_id: _clip(catalogue, clip_id) for clip_id in sorted({*heard, *found})}
     rows = dict(zip(known, embeddings(list(known.values()), scorer), strict=True))
