@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from offline_training.fit import Trials
 from offline_training.material import check_clips
 from offline_training.progress import Progress
 from offline_training.response_arrays import array_subjects, read_arrays
-from offline_training.response_trials import Window, trials_of
 from offline_training.splits import deal_folds
 from offline_training.sweep import Problem, RegionFold, averaged, sweep
+from offline_training.windows import TrialTable, Window, find_trials, whole_rows
 from realtime.atomic import without_nan, write_bytes
 from realtime.music.catalogue import Catalogue
 
 _PERMUTATIONS = 1000
+_WINDOW = Window(3, 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class _Named:
     """A problem, its trials, and what its regions are called."""
 
     problem: Problem
-    trials: Trials
+    trials: TrialTable
+    targets: NDArray[np.float64]
     region_names: tuple[str, ...]
 
 
@@ -76,16 +77,16 @@ def _problems(folder: Path, subject: str, catalogues: Mapping[str, Catalogue], k
     regions = responses.regions if responses.region_names else np.zeros_like(responses.regions)
     for target, catalogue in catalogues.items():
         check_clips([run.events for run in responses.training], catalogue)
-        trials = trials_of(responses.training, responses.tr_s, Window(), catalogue.embedding)
+        trials = find_trials(responses.training, responses.tr_s, [_WINDOW], 0.5)
+        targets = np.stack([catalogue.embedding(clip) for clip in trials.clip_ids]).astype(np.float64)
         if first:
             buffer = BytesIO()
-            np.save(buffer, trials.features)
+            np.save(buffer, whole_rows(trials, responses.tr_s, _WINDOW))
             write_bytes(path, buffer.getvalue())
             first = False
-        fold = deal_folds(trials.run_ids, trials.tracks, n_folds)
-        problem = Problem(responses.subject, target, path, regions, trials.targets.astype(np.float32), fold)
-        small = replace(trials, features=np.empty((0, 0), np.float32))
-        made.append(_Named(problem, small, responses.region_names or ("all",)))
+        fold = deal_folds(trials.run_ids, trials.clip_ids, n_folds)
+        problem = Problem(responses.subject, target, path, regions, targets.astype(np.float32), fold)
+        made.append(_Named(problem, trials, targets, responses.region_names or ("all",)))
     return made
 
 
@@ -96,7 +97,7 @@ def _figures(named: _Named, found: Sequence[RegionFold], n_regions: int) -> dict
     for run in dict.fromkeys(trials.run_ids):  # rivals are of the same run: the others were trained on
         rows = np.flatnonzero(np.array(trials.run_ids) == run)
         one_of_each = rows[np.unique(clips[rows], return_index=True)[1]]
-        beaten.append(_beaten(predicted[one_of_each], trials.targets[one_of_each]))
+        beaten.append(_beaten(predicted[one_of_each], named.targets[one_of_each]))
     rng = np.random.default_rng(0)
     null = [_mean([own[:, rng.permutation(len(own))] for own in beaten]) for _ in range(_PERMUTATIONS)]
     identification = _mean(beaten)

@@ -19,6 +19,7 @@ from realtime.decoding.posterior import believe
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.music.selection import SelectionSettings
+from realtime.reliability import Reliability
 from realtime.session.folder import SessionFolder
 from realtime.session.record import encode_vector
 from tests.builders import alike
@@ -117,7 +118,9 @@ def rest_of(n: int, index: Catalogue, memory: float = 0.6, seed: int = 1) -> np.
 
 def rest_from(rows: np.ndarray, index: Catalogue) -> Rest:
     """As a session would have judged it, ten volumes a trial."""
-    beliefs = tuple(believe(index, row, [4.0 + n for n in range(10)], k % 10 + 1) for k, row in enumerate(rows))
+    maps = alike(index.space.dim, tuple((4.0 + n) / index.space.dim for n in range(10)))
+    known = Reliability(index.centre, *maps)
+    beliefs = tuple(believe(index, row, known, k % 10 + 1) for k, row in enumerate(rows))
     return Rest(beliefs, tuple(range(len(rows))), 1.5)
 
 
