@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from offline_training.__main__ import app
 from offline_training.errors import DatasetError
-from offline_training.recordings import Recordings
 from offline_training.response_arrays import read_arrays
 from offline_training.windows import Window, find_trials, whole_rows
 from realtime.errors import EventsError
