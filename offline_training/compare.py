@@ -28,6 +28,16 @@ class Person:
 
 
 @dataclass(frozen=True, eq=False)
+class Decoded:
+    """Predictions (n_trials, dim) of test trials, the usable volumes behind each, what was heard and in which run."""
+
+    predictions: Floats
+    counts: NDArray[np.intp]
+    clip_ids: tuple[str, ...]
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """What one decoder said of the test runs.
 
@@ -115,22 +125,26 @@ def compare_decoders(people: Iterable[Person], recipes: Mapping[str, FitSettings
     return Comparison({name: tuple(made) for name, made in scores.items()})
 
 
-def score_held_out(fit: DecoderFit, person: Person, smallest_share: float = 0.5) -> HeldOut:
-    """Decode the test runs and score them; candidates are the test runs' distinct clips."""
-    responses = person.responses
+def decode_held_out(fit: DecoderFit, responses: Responses, smallest_share: float = 0.5) -> Decoded:
+    """What the decoder says of the test runs' trials, each with all its usable volumes."""
     table = find_trials(responses.test, responses.tr_s, [fit.window], smallest_share)
     rows = growing_rows(table, np.arange(len(table.run)), responses.tr_s, fit.window, fit.decoder.voxels)
-    decoded, counts, clips = last_rows(fit.decoder.apply(rows)), volume_counts(rows), list(table.clip_ids)
-    names, own = np.unique(clips, return_inverse=True)
+    return Decoded(last_rows(fit.decoder.apply(rows)), volume_counts(rows), table.clip_ids, table.run_ids)
+
+
+def score_held_out(fit: DecoderFit, person: Person, smallest_share: float = 0.5) -> HeldOut:
+    """Decode the test runs and score them; candidates are the test runs' distinct clips."""
+    made = decode_held_out(fit, person.responses, smallest_share)
+    names, own = np.unique(made.clip_ids, return_inverse=True)
     music = np.stack([np.asarray(person.embeddings(str(name)), np.float64) for name in names])
-    averaged = np.stack([decoded[own == k].mean(axis=0) for k in range(len(names))])
+    averaged = np.stack([made.predictions[own == k].mean(axis=0) for k in range(len(names))])
     odds = np.stack([fit.reliability.log_odds(row.astype(np.float32), music.astype(np.float32), int(n))
-                     for row, n in zip(decoded, counts, strict=True)])
+                     for row, n in zip(made.predictions, made.counts, strict=True)])
     shares = np.exp(odds - odds.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     heard = odds[np.arange(len(own)), own][:, None]
     beaten = ((odds < heard).sum(axis=1) + 0.5 * ((odds == heard).sum(axis=1) - 1)) / max(len(names) - 1, 1)
-    return HeldOut(identification_accuracy(decoded, music[own], clips).mean,
+    return HeldOut(identification_accuracy(made.predictions, music[own], made.clip_ids).mean,
                    identification_accuracy(averaged, music, names.tolist()).mean, float(beaten.mean()),
                    shares.max(axis=1), shares.argmax(axis=1) == own)
 
