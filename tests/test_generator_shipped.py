@@ -9,8 +9,8 @@ import pytest
 
 from offline_training.embedders import SHIPPED, open_embedder
 from offline_training.generator.fidelity import embeddings, fidelity, meet
+from offline_training.generator.makers import makers
 from offline_training.generator.pieces import corpus_scores, heard
-from offline_training.generator.train import makers
 from realtime.config import LiveSettings, load_settings
 from realtime.generators.make import make_generator
 from realtime.messages import Condition

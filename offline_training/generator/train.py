@@ -6,19 +6,14 @@ from typing import Any
 
 from offline_training.errors import FitError
 from offline_training.generator.export import write_generator
-from offline_training.generator.fidelity import Make, measure
+from offline_training.generator.fidelity import measure
 from offline_training.generator.fit_tokens import TokenTraining, train_tokens
+from offline_training.generator.makers import makers
 from offline_training.generator.page import page
 from offline_training.generator.pieces import make_pieces
 from offline_training.progress import Progress
 from realtime.atomic import write_bytes, write_json
-from realtime.generators.director import Director
-from realtime.generators.score_generator import ScoreGenerator
-from realtime.generators.themes import Themes
-from realtime.generators.token_composer import TokenComposer
-from realtime.generators.token_model import read_token_model
 from realtime.music.onnx_embedder import OnnxEmbedder
-from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder
 
 
@@ -81,10 +76,3 @@ def train_generator(folder: Path, embedder: Embedder, scorer: OnnxEmbedder, trai
     except OSError as exc:
         raise FitError(f"the generator cannot be written to {folder} ({exc.strerror}); choose another folder") from exc
     return report
-
-
-def makers(folder: Path) -> dict[str, Make]:
-    """The generators that a trained folder holds, by name."""
-    themes = Themes.load(folder / "themes.npz")
-    return {"director": lambda seed: ScoreGenerator(Director(themes, seed), RATE_HZ),
-            "model": lambda seed: ScoreGenerator(TokenComposer(read_token_model(folder), themes, seed), RATE_HZ)}

@@ -20,8 +20,8 @@ from offline_training.demo import DemoSettings
 from offline_training.embedders import SHIPPED, open_embedder, open_scorer
 from offline_training.fit import fit_decoder
 from offline_training.generator.fidelity import Make, embeddings, fidelity, measure, meet
+from offline_training.generator.makers import makers
 from offline_training.generator.pieces import HEARD_S
-from offline_training.generator.train import makers
 from offline_training.simulation.music import Music
 from offline_training.simulation.session_responses import ResponseSettings, simulate_responses
 from realtime.config import load_settings
