@@ -75,6 +75,10 @@ def decoder_problems(settings: LiveSettings) -> list[str]:
     if settings.design is not None:
         path_of_design = settings.design
         design = _attempt(found, lambda: read_run_design(path_of_design))
+    if design is not None and settings.generator.kind != "retrieval":
+        # the stream would sound in place of stimuli and cues, and follow the person's own evidence in every arm
+        found.append(f"design {settings.design} cannot be played by a generator: got generator.kind "
+                     f"{settings.generator.kind!r}, wanted 'retrieval'; leave [generator] out for this run")
     if design is not None and catalogue is not None:
         _attempt(found, lambda: check_sounds(design, {clip.clip_id for clip in catalogue.clips}))
     if bundle is not None and catalogue is not None:

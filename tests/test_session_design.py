@@ -1,9 +1,11 @@
 """A designed run: what sounds when, what counts as evidence, what each arm feeds back; pure, volume by volume."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from realtime.config import LiveSettings
 from realtime.errors import EventsError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.arms import Arm, Tape
@@ -11,6 +13,8 @@ from realtime.experiment.design import DesignSettings, Seconds, Windows, generat
 from realtime.experiment.feedback import FeedbackSettings, Mode, When, ladder
 from realtime.experiment.phases import Window, phase_after
 from realtime.experiment.run_design import RunDesign, read_run_design, seal_arm, write_run_design
+from realtime.generators.settings import GeneratorSettings, Kind
+from realtime.preparation import problems
 from realtime.session.core import LiveCore
 from realtime.session.events import check_design_fits, check_sounds, events_of
 from realtime.session.parts import Parts
@@ -182,3 +186,13 @@ def test_a_design_that_does_not_fit_its_run_is_refused() -> None:
         check_design_fits(design, None, 2.0)
     with pytest.raises(EventsError, match="the catalogue lacks, "):
         check_sounds(a_design("target"), {"clip01", *a_design("target").rungs} - {TARGET})
+
+
+@pytest.mark.parametrize(("kind", "is_refused"), [("bank", True), ("retrieval", False)])
+def test_no_generator_sounds_in_place_of_stimuli_or_follows_the_evidence_of_a_blinded_arm(
+        kind: Kind, is_refused: bool, tmp_path: Path) -> None:
+    write_run_design(tmp_path / "design.json", a_design("mirror", "shuffled"))
+    settings = LiveSettings(tmp_path / "bundle", builders.write_corpus(tmp_path / "corpus"), tmp_path / "session",
+                            design=tmp_path / "design.json", generator=GeneratorSettings(kind=kind))
+    refusals = [each for each in problems(settings) if "cannot be played by a generator" in each]
+    assert len(refusals) == is_refused
