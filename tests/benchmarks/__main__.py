@@ -87,11 +87,13 @@ def bridge(json_file: JsonOption = None) -> None:
 @app.command()
 def music(json_file: JsonOption = None,
           quick: Annotated[bool, typer.Option("--quick", help="Little of everything, for a few minutes.")] = False,
-          ) -> None:
+          only: Annotated[str, typer.Option(help="timing, quality, or one part; all when left out.")] = "") -> None:
     """The bars of the music: search, embedder, recordings, flicker, generators, playback; about an hour."""
-    from tests.benchmarks.music import QUICK, WHOLE, measure, show
+    from tests.benchmarks.music import QUICK, WHOLE, measure, names, show
 
-    report = measure(QUICK if quick else WHOLE, lambda text: typer.echo(f"{text} ...", err=True))
+    if only not in ("", *names()):
+        fail(f"there is no part {only!r}; choose one of {', '.join(names())}")
+    report = measure(QUICK if quick else WHOLE, only, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
 

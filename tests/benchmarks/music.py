@@ -1,7 +1,7 @@
 """The bars of the music: one function each, a key per bar with its value, n and unit.
 
-Run with `innerear bench music --json FILE`. Times are of one thread; methods that are compared
-answer the same queries in turns, so that other load on the machine hits both.
+Run with `innerear bench music --json FILE`, `--only timing` on a machine that does nothing else. Times are of one
+thread; methods that are compared answer the same queries in turns, so that other load on the machine hits both.
 """
 
 import os
@@ -32,6 +32,7 @@ from tests.benchmarks.music_embedder import embedder_hop
 from tests.benchmarks.music_flicker import ceiling, follow, isotropic, ridge_streams
 
 Figures = dict[str, dict[str, Any]]
+Measure = Callable[[], Figures]
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT.parent / "shared" / "data" / "audio"
 N_CLIPS, DIM, TOP = 106_574, 128, 10
@@ -166,37 +167,45 @@ def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, ba
     return figures
 
 
-def generator_bars(extent: Extent, tick: Callable[[str], None]) -> Figures:
-    """Cost and fidelity of the generators that are exported; nothing where none is."""
-    if not music_generators.FOLDER.is_dir():
-        tick(f"no generator to measure in {music_generators.FOLDER.name}: train one first; its bars are left out")
-        return {}
-    tick("generating")
-    figures = music_generators.cost_bars() | music_generators.fidelity_bars(n=extent.generated)
-    if extent is not WHOLE:
-        return figures
-    tick("simulating a person, and generating from their single trials")
+def _single_trials() -> Figures:
     with tempfile.TemporaryDirectory(prefix="innerear-bench-") as scratch:
-        return figures | music_generators.single_trial_bars(Path(scratch) / "own")
+        return music_generators.single_trial_bars(Path(scratch) / "own")
 
 
-def measure(extent: Extent, tick: Callable[[str], None]) -> dict[str, Any]:
-    """All bars, ready for JSON."""
-    load_before, began_s = os.getloadavg()[0], time.monotonic()
-    tick("searching")
-    figures = exact_search(extent.queries)
-    tick("embedding hop by hop")
-    figures |= embedder_hop(extent.hops)
-    if RECORDINGS.is_dir():
-        tick("listening to recordings")
-        figures |= same_recording(open_embedder("synth-128"))
-    tick("composing a corpus, training ridges, and following them")
-    figures |= flicker_bars(extent)
-    figures |= generator_bars(extent, tick)
-    tick(f"playing for {extent.soak_minutes:g} minutes, stopping {extent.stops} times, fuzzing {extent.blocks} blocks")
-    figures |= music_playback.measure(extent.soak_minutes, extent.stops, extent.blocks, extent.changes)
+def parts(extent: Extent) -> dict[str, dict[str, Measure]]:
+    """What can be measured, by name, in two groups: `timing` wants a machine that does nothing else."""
+    timing: dict[str, Measure] = {
+        "search": lambda: exact_search(extent.queries),
+        "embedder": lambda: embedder_hop(extent.hops),
+        "generator_cost": music_generators.cost_bars,
+        "chain": music_playback.chain_load,
+        "audible": lambda: music_playback.condition_to_audible(extent.changes),
+        "stop": lambda: music_playback.both_stops(extent.stops),
+        "soak": lambda: music_playback.soak(extent.soak_minutes)}
+    quality: dict[str, Measure] = {
+        "recordings": lambda: same_recording(open_embedder("synth-128")) if RECORDINGS.is_dir() else {},
+        "flicker": lambda: flicker_bars(extent),
+        "fidelity": lambda: music_generators.fidelity_bars(n=extent.generated),
+        "single_trial": _single_trials,
+        "fuzz": lambda: music_playback.fuzzed(extent.blocks)}
+    return {"timing": timing, "quality": quality}
+
+
+def names() -> tuple[str, ...]:
+    """Groups and parts that `only` may name."""
+    return tuple(name for group, members in parts(WHOLE).items() for name in (group, *members))
+
+
+def measure(extent: Extent, only: str, tick: Callable[[str], None]) -> dict[str, Any]:
+    """The bars, ready for JSON; `only` names a group or a part, "" for all."""
+    load_before, began_s, figures = os.getloadavg()[0], time.monotonic(), {}
+    for group, members in parts(extent).items():
+        for name, part in members.items():
+            if only in ("", group, name):
+                tick(f"measuring {name}")
+                figures |= part()
     return {"benchmark": "music", "when": datetime.now(UTC).isoformat(timespec="seconds"), "quick": extent is not WHOLE,
-            "took_s": time.monotonic() - began_s,
+            "only": only, "took_s": time.monotonic() - began_s,
             "machine": platform.machine(), "cores": os.cpu_count(), "load_before": load_before,
             "load_after": os.getloadavg()[0], "threads": 1, "python": platform.python_version(),
             "numpy": np.__version__, **figures}
