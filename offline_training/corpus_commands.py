@@ -160,13 +160,15 @@ def judge(session: Annotated[Path, typer.Argument(help="Folder of a recorded ses
           scorer: Annotated[str, typer.Option(help="Embedder that had no part in choosing.")] = "scorer-64",
           json_file: JsonOption = None) -> None:
     """Hold what a session decoded, retrieved and really played against what was heard, by a second embedder."""
+    from offline_training.corpus_search import probes_of  # noqa: PLC0415
     from offline_training.embedders import open_scorer  # noqa: PLC0415
     from offline_training.played_music import judge as judged  # noqa: PLC0415
     from offline_training.played_music import show  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
     with one_sentence_of_ours():
-        figures = judged(session, read_catalogue(catalogue), open_scorer(scorer))
+        music = read_catalogue(catalogue)
+        figures = judged(session, music, open_scorer(scorer), probes_of(catalogue, music.space))
     Console().print(show(figures))
     write_figures(json_file, figures)
 

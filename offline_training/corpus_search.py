@@ -9,6 +9,8 @@ from offline_training.corpus_track import UnusableTrackError, read_audio
 from offline_training.embedders import SHIPPED, open_embedder
 from offline_training.errors import DatasetError
 from realtime.messages import EmbeddingSpace, Match
+from realtime.music.attributes import AttributeProbes
+from realtime.music.onnx_embedder import OnnxEmbedder
 from realtime.playback.settings import RATE_HZ
 from realtime.ports import Embedder, MusicIndex, TextEmbedder
 
@@ -33,6 +35,15 @@ def embedder_of(catalogue: Path, space: EmbeddingSpace, chosen: str) -> Embedder
     raise DatasetError(f"the catalogue {catalogue} is in {space}, and {', '.join(names) or 'no embedder known here'} "
                        "is not of that space; name its own with --embedder, or move the catalogue with: innerear "
                        "corpus index")
+
+
+def probes_of(catalogue: Path, space: EmbeddingSpace) -> AttributeProbes | None:
+    """Read-outs of a catalogue's space; None where its embedder is not here, or has none."""
+    try:
+        embedder = embedder_of(catalogue, space, "")
+    except DatasetError:
+        return None
+    return embedder.probes if isinstance(embedder, OnnxEmbedder) else None
 
 
 def by_words(index: MusicIndex, embedder: Embedder, text: str, n: int) -> list[Match]:

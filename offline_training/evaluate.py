@@ -244,5 +244,11 @@ def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogu
     return probabilities
 
 
+def best_clips(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogue: Catalogue) -> tuple[str, ...]:
+    """The clip that the live program would find most probable for each row; parameters as `posteriors`."""
+    return tuple(_belief(row, n_volumes, bundle, catalogue).top(1)[0].clip.clip_id
+                 for row, n_volumes in zip(final, counts, strict=True))
+
+
 def _belief(row: Floats, n_volumes: int | np.integer[Any], bundle: Bundle, catalogue: Catalogue) -> Posterior:
     return believe(catalogue, row.astype(np.float32), bundle.reliability, int(n_volumes))

@@ -27,9 +27,13 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
                                                                  "genre left out and encoding models.")] = False,
              keep: Annotated[Path | None, typer.Option(help="With --whole: folder of runs aligned before.")] = None,
              maps: Annotated[Path | None, typer.Option(help="With --whole: folder for encoding maps (NIfTI).")] = None,
+             music_trials: Annotated[int, typer.Option("--music", help="Trials whose music is heard again by a second "
+                                                                       "embedder; 0 for none.", min=0)] = 60,
+             scorer: Annotated[str, typer.Option(help="That second embedder.")] = "scorer-64",
              permutations: Annotated[int, typer.Option(help="Shuffles behind every null.", min=1000)] = 2000,
              seed: Annotated[int, typer.Option(help="Of shuffles and resamples.", min=0)] = 0) -> None:
     """How well a bundle decodes the held-out runs of a data set: every measure with its interval and chance band."""
+    from offline_training.corpus_search import probes_of  # noqa: PLC0415
     from offline_training.evaluate import decode_runs, score_runs  # noqa: PLC0415
     from offline_training.evaluation.scorecard import Draws  # noqa: PLC0415
     from offline_training.evaluation_figures import evaluation_figures  # noqa: PLC0415
@@ -49,8 +53,10 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
             evaluation = score_runs(decoded, chosen, music)
             figures: dict[str, Any] = evaluation.figures()
             if json_file is not None or page is not None or session is not None:
-                figures |= evaluation_figures(chosen, runs, music, decoded, tracks, draws, _probes(corpus, music),
-                                              session)
+                probes = probes_of(corpus, music.space)
+                remaking = _remaking(music, probes, scorer, music_trials)
+                figures |= evaluation_figures(chosen, runs, music, decoded, tracks, draws, probes, session, remaking,
+                                              progress)
             if whole:
                 with _kept(keep) as folder:
                     further = _whole(chosen, runs, music, corpus, decoded, tracks, draws, folder, maps, executor,
@@ -71,7 +77,11 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
 def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session, or figures of an evaluation "
                                                         "(JSON).")],
            out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html, or the figures' name "
-                                                         "with .html.")] = None) -> None:
+                                                         "with .html.")] = None,
+           catalogue: Annotated[Path | None, typer.Option(help="Corpus of the session with its audio; default the one "
+                                                               "it was started with.")] = None,
+           scorer: Annotated[str, typer.Option(help="Embedder that judges the music; another than chose "
+                                                    "it.")] = "scorer-64") -> None:
     """A recorded session, or an evaluation's figures, as one HTML page with pictures."""
     from offline_training.evaluation_page.page import read_figures, write_page  # noqa: PLC0415
     from offline_training.report import write_report  # noqa: PLC0415
@@ -82,19 +92,18 @@ def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded se
             write_page(read_figures(session), target)
         else:
             target = out or session / "report.html"
-            write_report(session, target)
+            write_report(session, target, catalogue, scorer)
     Console().print(str(target), soft_wrap=True, highlight=False)
 
 
-def _probes(corpus: Path, music: Any) -> Any:
-    """Read-outs of the catalogue's space; None where its embedder is not here, or has none."""
-    from offline_training.corpus_search import embedder_of  # noqa: PLC0415
-    from offline_training.errors import DatasetError  # noqa: PLC0415
-
-    try:
-        return getattr(embedder_of(corpus, music.space, ""), "probes", None)
-    except DatasetError:
+def _remaking(music: Any, probes: Any, scorer: str, n_trials: int) -> Any:
+    """How decoded vectors become music again and are judged; None where nobody wants it."""
+    if not n_trials:
         return None
+    from offline_training.embedders import open_scorer  # noqa: PLC0415
+    from offline_training.remade_music import Remaking, makers_in  # noqa: PLC0415
+
+    return Remaking(open_scorer(scorer), probes, makers_in(music.space), n_trials)
 
 
 def _whole(bundle: Any, runs: Any, music: Any, corpus: Path, decoded: Any, tracks: Any, draws: Any, folder: Path,

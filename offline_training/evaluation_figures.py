@@ -15,12 +15,12 @@ from offline_training.evaluation.courses import repeat_figures, time_course
 from offline_training.evaluation.heard import ClipFacts, Heard, heard_in
 from offline_training.evaluation.leakage import leakage
 from offline_training.evaluation.live import against_live, read_live
-from offline_training.evaluation.scorecard import Draws, Judged, scorecard, trials_of
+from offline_training.evaluation.music import class_agreement
+from offline_training.evaluation.scorecard import Draws, Judged, scorecard
 from offline_training.evaluation.sureness import sureness
+from offline_training.progress import Progress
+from offline_training.remade_music import Remaking, remade_music
 from offline_training.runs import Dataset
-from offline_training.scores.classes import agreement
-from offline_training.scores.estimates import estimate
-from offline_training.scores.shuffling import shuffles
 from realtime.atomic import without_nan
 from realtime.bundle import Bundle
 from realtime.music.attributes import AttributeProbes
@@ -82,7 +82,8 @@ def targets_of(heard: Heard, catalogue: Catalogue) -> Floats:
 
 def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, decoded: Sequence[DecodedRun],
                        tracks: Mapping[str, str], draws: Draws | None = None, probes: AttributeProbes | None = None,
-                       session: Path | None = None) -> dict[str, Any]:
+                       session: Path | None = None, remaking: Remaking | None = None,
+                       progress: Progress | None = None) -> dict[str, Any]:
     """Everything that needs no further fit.
 
     Parameters
@@ -100,6 +101,9 @@ def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, d
         Read-outs of the catalogue's space, for the agreement of classes.
     session : Path, optional
         A live session on one of the runs, to be compared.
+    remaking : Remaking, optional
+        How music is made of what was decoded, and judged; `music` is left out without.
+    progress : Progress, optional
 
     Raises
     ------
@@ -124,13 +128,15 @@ def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, d
             "cumulative": time_course(cumulative, judged, manifest.lag_volumes, _tr_s(bundle), draws)},
         "repeats": repeat_figures(judged, draws),
         "sureness": _sureness(table, bundle, catalogue, draws),
-        "classes": _classes(judged, probes, draws) if probes else None,
+        "classes": class_agreement(judged, probes, _CLASSES, draws) if probes else None,
     }
     if dataset.training:
         heard = heard_in(dataset.training, clip_facts(dataset, catalogue, tracks))
         figures["leakage"] = _leakage(heard, table.heard)
         known = Known(heard, targets_of(heard, catalogue))
         figures["controls"] = control_cards(judged, known, Known(table.heard, judged.targets), draws)
+    if remaking is not None:
+        figures["music"] = _music(table, bundle, catalogue, remaking, draws, progress)
     if session is not None:
         figures["live"] = _live(session, table, draws)
     cleaned: dict[str, Any] = without_nan(figures)
@@ -164,19 +170,12 @@ def _sureness(table: Decoded, bundle: Bundle, catalogue: Catalogue, draws: Draws
     return sureness(rows, heard, [clip.genre for clip in catalogue.clips], draws.seed)
 
 
-def _classes(judged: Judged, probes: AttributeProbes, draws: Draws) -> dict[str, Any]:
-    """Agreement of the labels most probable by the read-outs of what was decoded and of what was heard."""
-    trials, found = trials_of(judged), {}
-    assigned = shuffles(trials.design, draws.n_permutations, draws.seed)
-    heard = np.stack([judged.targets[judged.clip_ids.index(name)] for name in trials.names])
-    for kind, n in _CLASSES.items():
-        said, true = (np.asarray(probes.logits(kind, rows.astype(np.float32)), np.float64)
-                      for rows in (judged.predictions, heard))
-        table = agreement(said, true, n)
-        labels = len(probes.names(kind))
-        found[kind] = {"top": n, "n_labels": labels, "formula": "labels in both top sets over n"} | estimate(
-            table, trials.own, n / labels, assigned, draws.n_resamples, draws.seed).figures()
-    return found
+def _music(table: Decoded, bundle: Bundle, catalogue: Catalogue, remaking: Remaking, draws: Draws,
+           progress: Progress | None) -> dict[str, Any]:
+    try:
+        return remade_music(table.judged, table.counts, bundle, catalogue, remaking, draws, progress)
+    except DatasetError as exc:
+        return {"missing": f"The music could not be heard again: {exc}."}
 
 
 def _live(session: Path, table: Decoded, draws: Draws) -> dict[str, Any]:

@@ -4,30 +4,29 @@ The live score of a session is in its own embedding space, which chose the music
 what really sounded, cut from the recording, are embedded again by a second embedder that chose nothing.
 """
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from rich.table import Table
 
 from offline_training.errors import DatasetError
-from offline_training.generator.fidelity import fidelity
-from offline_training.kernel_distance import kernel_distance
-from realtime.errors import EmbedderError
+from offline_training.evaluation.music import music_card
+from offline_training.evaluation.scorecard import Draws, Judged
+from offline_training.heard_again import HEARD_S, check_second, embed_clips, embed_sound, read_clip
+from realtime.music.attributes import CLASSES, AttributeProbes
 from realtime.music.catalogue import Catalogue
 from realtime.music.onnx_embedder import OnnxEmbedder
 from realtime.playback.monitor import Tick, read_ticks
 from realtime.playback.recorder import Recording, read_played
-from realtime.scoring import identification_accuracy, permutation_band
 from realtime.session.attempts import last_attempt, last_attempt_timing
 from realtime.session.folder import SessionFolder
 from realtime.session.record import Document, decode_vector, read_documents
 
-HEARD_S = 10.0
-SHORTEST_S = 4.0
+MOST_TRIALS = 60
 Rows = NDArray[np.float32]
 
 
@@ -37,6 +36,8 @@ class JudgedTrial:
 
     Attributes
     ----------
+    number : int
+        In the run, from 0.
     clip_id : str
         What was heard.
     embedding : str
@@ -47,13 +48,46 @@ class JudgedTrial:
         When, by the monotonic clock of the session; NaN where no time is kept.
     """
 
+    number: int
     clip_id: str
     embedding: str
     retrieved: str
     decided_s: float
 
 
-def judge(session: Path, catalogue: Catalogue, scorer: OnnxEmbedder) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """What sounded after a trial's last decision.
+
+    Attributes
+    ----------
+    frames : float32 array of shape (n, 2)
+        Empty where nothing is recorded.
+    rate_hz : int
+    """
+
+    frames: Rows
+    rate_hz: int
+
+    @property
+    def mono(self) -> Rows:
+        """Both ears' mean, shape (n,)."""
+        return np.ascontiguousarray(self.frames.mean(axis=1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A trial to listen to: what was heard, and what was played after its last decision, mono and of shape (n,)."""
+
+    trial: JudgedTrial
+    heard: Rows
+    heard_hz: int
+    played: Rows
+    played_hz: int
+
+
+def judge(session: Path, catalogue: Catalogue, scorer: OnnxEmbedder, probes: AttributeProbes | None = None,
+          draws: Draws | None = None) -> dict[str, Any]:
     """Figures of a recorded session.
 
     Parameters
@@ -64,61 +98,93 @@ def judge(session: Path, catalogue: Catalogue, scorer: OnnxEmbedder) -> dict[str
         With the audio of what was heard and played.
     scorer : OnnxEmbedder
         The second embedder, with read-outs.
+    probes : AttributeProbes, optional
+        Read-outs of the catalogue's own space.
+    draws : Draws, optional
 
     Returns
     -------
     figures : dict
-        "decoded" in the session's own space; "retrieved" and "played" by the scorer: identification, agreement of
-        genre, instrument and mood, each with the same for permuted targets, and the kernel distance to what was heard.
-        A part that cannot be had is left out.
+        `scorer`; `n_trials` of `n_there` (of more than 60, so many are drawn); `generator`, "retrieval" or what made
+        the music; and in `sources` a `music_card` with its `space` for "decoded", in the session's own space, and for
+        "retrieved" and "played", by the scorer. What cannot be had is left out.
 
     Raises
     ------
     DatasetError
-        No trial of the session names a clip of the catalogue and was decoded.
+        No trial of the session names a clip of the catalogue and was decoded, or a clip cannot be heard again.
     """
-    folder = SessionFolder(session)
-    trials = judged_trials(folder, catalogue)
-    if len({trial.clip_id for trial in trials}) < 2:
-        raise DatasetError(f"{len(trials)} trials of {session} were decoded and name a clip of the catalogue, wanted "
+    folder, draws = SessionFolder(session), draws or Draws()
+    check_second(scorer, catalogue.space)
+    every = judged_trials(folder, catalogue)
+    if len({trial.clip_id for trial in every}) < 2:
+        raise DatasetError(f"{len(every)} trials of {session} were decoded and name a clip of the catalogue, wanted "
                            "two different clips at least; give the catalogue of the session, and one with trials")
-    own = np.stack([decode_vector(trial.embedding) for trial in trials]).astype(np.float64)
-    targets = np.stack([catalogue.embedding(trial.clip_id) for trial in trials]).astype(np.float64)
-    names = [trial.clip_id for trial in trials]
-    band = permutation_band(own, targets, names)
-    clips = {name: _embed_file(catalogue, name, scorer) for name in {*names, *(trial.retrieved for trial in trials)}}
-    heard = np.stack([clips[name] for name in names])
-    figures: dict[str, Any] = {
-        "scorer": scorer.space.name, "n_trials": len(trials),
-        "decoded": {"identification": identification_accuracy(own, targets, names).mean, "permuted_p50": band.p50,
-                    "permuted_p95": band.p95, "p_value": band.p_value, "space": catalogue.space.name},
-        "retrieved": compare(np.stack([clips[trial.retrieved] for trial in trials]), heard, scorer, names)}
-    sounds = [_embed(sound, rate_hz, scorer) for sound, rate_hz in played_stretches(folder, trials)]
-    there = [k for k, row in enumerate(sounds) if row is not None]
-    if len({names[k] for k in there}) >= 2:
-        played = np.stack([row for row in sounds if row is not None])
-        figures["played"] = compare(played, heard[there], scorer, [names[k] for k in there])
-    return figures
-
-
-def compare(got: Rows, heard: Rows, scorer: OnnxEmbedder, names: list[str]) -> dict[str, Any]:
-    """Music against what was heard, both (n, dim) in the scorer's space."""
-    return {**fidelity(got, heard, scorer, names=names), "kernel_distance": asdict(kernel_distance(heard, got))}
+    stretches = played_stretches(folder, every)
+    rows = np.sort(np.random.default_rng(draws.seed).permutation(len(every))[:MOST_TRIALS])
+    trials = [every[row] for row in rows]
+    clips = embed_clips(catalogue, [name for trial in trials for name in (trial.clip_id, trial.retrieved)], scorer)
+    names = tuple(trial.clip_id for trial in trials)
+    genres, runs = tuple(catalogue.clip(name).genre for name in names), ("",) * len(names)
+    own = Judged(np.stack([decode_vector(trial.embedding) for trial in trials]).astype(np.float64),
+                 catalogue.embeddings(names).astype(np.float64), names, genres, runs)
+    heard = Judged(np.stack([clips[trial.retrieved] for trial in trials]).astype(np.float64),
+                   np.stack([clips[name] for name in names]).astype(np.float64), names, genres, runs)
+    sources = {"decoded": {"space": catalogue.space.name} | music_card(own, probes, draws),
+               "retrieved": {"space": scorer.space.name} | music_card(heard, scorer.probes, draws)}
+    sounds = _vectors([stretches[row] for row in rows], scorer)
+    if len({name for name, row in zip(names, sounds, strict=True) if np.isfinite(row).all()}) >= 2:
+        sources["played"] = {"space": scorer.space.name} | music_card(heard.with_predictions(sounds), scorer.probes,
+                                                                      draws)
+    return {"scorer": scorer.space.name, "n_trials": len(trials), "n_there": len(every),
+            "generator": generator_of(folder), "sources": sources}
 
 
 def show(figures: dict[str, Any]) -> Table:
-    """The figures as a table, each beside what permuted targets give."""
-    table = Table(title=f"{figures['n_trials']} trials, judged by {figures['scorer']} (decoded: in its own space)")
-    for heading in ("music", "measure", "value", "permuted", "n"):
+    """The figures as a table, each beside what shuffled clips give."""
+    table = Table(title=f"{figures['n_trials']} of {figures['n_there']} trials, judged by {figures['scorer']} "
+                        "(decoded: in its own space)")
+    for heading in ("music", "measure", "value", "95 %", "shuffled, 95 % below", "p", "n"):
         table.add_column(heading, justify="left" if heading in ("music", "measure") else "right")
-    decoded = figures["decoded"]
-    table.add_row("decoded", "identification", f"{decoded['identification']:.2f}",
-                  f"{decoded['permuted_p50']:.2f}, 95 % below {decoded['permuted_p95']:.2f}", str(figures["n_trials"]))
-    for name in ("retrieved", "played"):
-        for measure, row in figures.get(name, {}).items():
-            permuted = f"95 % below {row['permuted_p95']:.2f}" if "permuted_p95" in row else f"{row['permuted']:.2f}"
-            table.add_row(name, measure.replace("_", " "), f"{row['value']:.2f}", permuted, str(row["n"]))
+    for name, card in figures["sources"].items():
+        for measure in ("identification", *CLASSES):
+            if (one := card.get(measure)) and one["value"] is not None:
+                table.add_row(name, measure, f"{one['value']:.2f}", f"{one['low']:.2f} to {one['high']:.2f}",
+                              f"{one['null']['p95']:.2f}", f"{one['null']['p_value']:.4f}", str(one["n_trials"]))
+        if far := card["kernel_distance"]:
+            table.add_row(name, "kernel distance", f"{far['value']:.2f}", "", f"{far['permuted_p95']:.2f}",
+                          f"{far['p_value']:.4f}", str(far["n"]))
     return table
+
+
+def examples(session: Path, catalogue: Catalogue, most: int = 10) -> tuple[Example, ...]:
+    """Trials to listen to, in order: those whose music was recorded, the first `most`.
+
+    Raises
+    ------
+    DatasetError
+        A clip's audio cannot be read.
+    """
+    folder, found = SessionFolder(session), list[Example]()
+    trials = judged_trials(folder, catalogue)
+    for trial, stretch in zip(trials, played_stretches(folder, trials), strict=True):
+        if len(stretch.frames) and len(found) < most:
+            found.append(Example(trial, *read_clip(catalogue, trial.clip_id), stretch.mono, stretch.rate_hz))
+    return tuple(found)
+
+
+def generator_of(folder: SessionFolder) -> str:
+    """What made a session's music: "retrieval", or the kind of its generator."""
+    return str(kept_settings(folder).get("generator", {}).get("kind", "retrieval"))
+
+
+def kept_settings(folder: SessionFolder) -> dict[str, Any]:
+    """What a session was started with; empty where that is not kept."""
+    try:
+        kept = json.loads(folder.settings.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def judged_trials(folder: SessionFolder, catalogue: Catalogue) -> list[JudgedTrial]:
@@ -132,48 +198,33 @@ def judged_trials(folder: SessionFolder, catalogue: Catalogue) -> list[JudgedTri
             wanted = {trial["trial"]: trial for trial in document.get("trials", ())}
         elif document["doc"] == "step" and document.get("embedding") and document.get("top"):
             last[document["trial"]] = document
-    return [JudgedTrial(trial["clip_id"], last[number]["embedding"], last[number]["top"][0]["clip_id"],
+    return [JudgedTrial(number, trial["clip_id"], last[number]["embedding"], last[number]["top"][0]["clip_id"],
                         float(decided.get(last[number]["volume"], float("nan"))))
             for number, trial in sorted(wanted.items())
             if number in last and not trial["is_dummy"] and trial["clip_id"] in catalogue]
 
 
-def played_stretches(folder: SessionFolder, trials: list[JudgedTrial]) -> list[tuple[Rows, int]]:
-    """What sounded from each trial's last decision on, ten seconds or up to the next trial's, shape (n, 2); empty
-    where nothing is recorded.
-    """
+def played_stretches(folder: SessionFolder, trials: list[JudgedTrial]) -> list[Stretch]:
+    """What sounded from each trial's last decision on, ten seconds or up to the next trial's."""
     if not folder.played.exists() or not (ticks := read_ticks(folder.played)):
-        return [(np.zeros((0, 2), np.float32), 1)] * len(trials)
+        return [Stretch(np.zeros((0, 2), np.float32), 1)] * len(trials)
     recording = read_played(folder.played)
     ends = [trial.decided_s for trial in trials[1:]] + [float("inf")]
     return [_stretch(recording, ticks, trial.decided_s, min(trial.decided_s + HEARD_S, end))
             for trial, end in zip(trials, ends, strict=True)]
 
 
-def _stretch(recording: Recording, ticks: list[Tick], begin_s: float, end_s: float) -> tuple[Rows, int]:
+def _stretch(recording: Recording, ticks: list[Tick], begin_s: float, end_s: float) -> Stretch:
     if not (np.isfinite(begin_s) and np.isfinite(end_s)):
-        return np.zeros((0, 2), np.float32), recording.rate_hz
+        return Stretch(np.zeros((0, 2), np.float32), recording.rate_hz)
     tick = min(ticks, key=lambda tick: abs(tick.time_s - begin_s))
     begin, end = (round(tick.position + (time_s - tick.time_s) * recording.rate_hz) for time_s in (begin_s, end_s))
-    return recording.frames[max(begin, 0) : max(end, 0)], recording.rate_hz
+    return Stretch(recording.frames[max(begin, 0) : max(end, 0)], recording.rate_hz)
 
 
-def _embed(sound: Rows, rate_hz: int, scorer: OnnxEmbedder) -> Rows | None:
-    """A vector of sound of shape (n, 2); None where it is too short or silent."""
-    if len(sound) < SHORTEST_S * rate_hz or not sound.any():
-        return None
-    repeated = np.resize(sound.mean(axis=1), round(HEARD_S * rate_hz))  # a window is ten seconds
-    try:
-        return scorer.embed(repeated.astype(np.float32), rate_hz)
-    except EmbedderError:
-        return None
-
-
-def _embed_file(catalogue: Catalogue, clip_id: str, scorer: OnnxEmbedder) -> Rows:
-    path = catalogue.clip(clip_id).path
-    try:
-        sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as exc:
-        raise DatasetError(f"clip {clip_id!r} cannot be heard again: {exc}; restore {path}") from exc
-    mono = np.ascontiguousarray(sound[: round(HEARD_S * rate_hz)].mean(axis=1))
-    return scorer.embed(np.resize(mono, round(HEARD_S * rate_hz)), rate_hz)
+def _vectors(stretches: list[Stretch], scorer: OnnxEmbedder) -> NDArray[np.float64]:
+    """Of each, shape (n, dim); NaN rows where nothing sounded long enough."""
+    nothing = np.full(scorer.space.dim, np.nan, np.float32)
+    rows = [embed_sound(stretch.mono, stretch.rate_hz, scorer) if len(stretch.frames) else None
+            for stretch in stretches]
+    return np.array([nothing if row is None else row for row in rows], np.float64)

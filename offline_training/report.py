@@ -12,6 +12,7 @@ import numpy as np
 
 from offline_training import report_figures as figures
 from offline_training.report_motion import motion
+from offline_training.report_music import Music, session_music
 from offline_training.session_view import HeardTrial, SessionView, read_session
 from realtime.atomic import write_bytes
 from realtime.errors import PlaybackError
@@ -57,7 +58,7 @@ class Row:
     score: str
 
 
-def write_report(session: Path, target: Path) -> None:
+def write_report(session: Path, target: Path, catalogue: Path | None = None, scorer: str = "scorer-64") -> None:
     """Make the report of a recorded session.
 
     Parameters
@@ -66,6 +67,10 @@ def write_report(session: Path, target: Path) -> None:
         Folder that a live session left; one that was cut off is reported as far as it got.
     target : Path
         HTML file to write; replaced atomically.
+    catalogue : Path, optional
+        The corpus with its audio; the one that the session was started with when left out.
+    scorer : str
+        The embedder that judges the music; another than chose it.
 
     Raises
     ------
@@ -74,11 +79,11 @@ def write_report(session: Path, target: Path) -> None:
     """
     view = read_session(session)
     with matplotlib.rc_context(figures.style()):
-        page = _page(view)
+        page = _page(view, session_music(session, catalogue, scorer))
     write_bytes(target, page.encode())
 
 
-def _page(view: SessionView) -> str:
+def _page(view: SessionView, music: Music) -> str:
     genres = [*view.clip_genres.values(), *view.steps.genre]
     colours = figures.genre_colours(genres)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -89,8 +94,8 @@ def _page(view: SessionView) -> str:
     return template.render(
         style=markupsafe.Markup(_LOOK.read_text(encoding="utf-8")), title=view.start["run"]["run_id"],
         subtitle=_subtitle(view), untrained=_untrained(view),
-        paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), rows=_rows(view, colours),
-        notes=notes, facts=_facts(view))
+        paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), music=music,
+        rows=_rows(view, colours), notes=notes, facts=_facts(view))
 
 
 def _untrained(view: SessionView) -> bool:

@@ -140,7 +140,7 @@ def spectrogram(recording: Recording, cues: Sequence[SoundingCue], genres: dict[
                       rotation=35, ha="left", va="bottom")
             last_s = at_s
     axes.set(xlim=(0, length_s), xlabel="time in the recording (s)", ylabel="frequency (Hz)")
-    return _png(figure)
+    return as_png(figure)
 
 
 def log_spectrogram(recording: Recording, n_bands: int = 96, n_columns: int = 900) -> tuple[Floats, Floats, float]:
@@ -185,7 +185,7 @@ def slices(bundle: Bundle) -> str:
         axes.imshow(overlay[part].T, cmap="autumn", origin="lower", vmin=0, vmax=1.6, alpha=0.8, aspect=aspect,
                     interpolation="nearest")
         axes.set_title(f"slice {z}: {counts[z]} voxels", fontsize=9, fontweight="normal", loc="center")
-    return _png(figure)
+    return as_png(figure)
 
 
 def blank_figure(height_in: float) -> Figure:
@@ -254,7 +254,8 @@ def as_svg(figure: Figure) -> str:
     return _uri("svg+xml", text.encode())
 
 
-def _png(figure: Figure) -> str:
+def as_png(figure: Figure) -> str:
+    """The figure as a picture of dots, as an image address: for what would be too many lines."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return _uri("png", buffer.getvalue())

@@ -93,6 +93,21 @@ def test_what_was_planted_is_found_and_controls_find_nothing(world):
     assert figures["encoding"][kinds[0]]["r_max"] > 0.5
 
 
+def test_what_was_decoded_and_what_is_retrieved_are_judged_apart_by_an_embedder_that_chose_nothing(world):
+    _, figures, _ = world
+    music = figures["music"]
+    assert (music["scorer"], music["n_trials"], music["n_there"]) == ("scorer-64", 16, 16)
+    assert set(music["sources"]) == {"decoded", "retrieved"}  # no generator takes this space's conditions
+    decoded, retrieved = music["sources"]["decoded"], music["sources"]["retrieved"]
+    assert decoded["identification"]["value"] == pytest.approx(figures["identification_accuracy"])
+    assert "genre" not in decoded  # nor has it read-outs
+    assert {"genre", "lead", "mood"} <= set(retrieved)
+    assert retrieved["space"] == "scorer-64"
+    for card in (decoded, retrieved):
+        assert card["identification"]["null"]["n_permutations"] == 1000
+        assert card["kernel_distance"]["n_reference"] == 8
+
+
 def test_maps_are_written_beside_the_figures(world):
     folder, figures, _ = world
     for one in figures["encoding"].values():
@@ -103,7 +118,8 @@ def test_the_page_is_whole_and_reaches_out_to_nothing(world):
     folder, figures, _ = world
     page = (folder / "page.html").read_text()
     for heading in ("Was the music decoded?", "What controls reach", "Which genres?", "Over the trial", "With repeats",
-                    "As sure as it is right?", "Other targets", "A genre left out", "Encoding models", "Leakage"):
+                    "As sure as it is right?", "Is it the music that was heard?", "Other targets", "A genre left out",
+                    "Encoding models", "Leakage"):
         assert f"<h2>{heading}</h2>" in page
     assert figures["verdict"] in page.replace("&#39;", "'")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
@@ -156,10 +172,14 @@ def test_offline_figures_are_those_of_the_live_core_bit_by_bit(world, tmp_path):
     write_live_record(tmp_path, read_bundle(folder / "bundle"), run, music)
     done = CliRunner().invoke(app, ["evaluate", str(folder / "bundle"), str(folder / "data"), "--session",
                                     str(tmp_path), "--json", str(tmp_path / "f.json"), "--html",
-                                    str(tmp_path / "f.html"), "--permutations", "1000", "--workers", "1"])
+                                    str(tmp_path / "f.html"), "--permutations", "1000", "--workers", "1", "--music",
+                                    "5"])
     assert done.exit_code == 0, done.output
     assert "differ by at most 0.0e+00 in 45 decoded vectors" in " ".join(done.output.split())
-    live = json.loads((tmp_path / "f.json").read_text())["live"]
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert (figures["music"]["n_trials"], figures["music"]["n_there"]) == (5, 16)
+    assert "5 of 16 trials, drawn by lot" in (tmp_path / "f.html").read_text()
+    live = figures["live"]
     assert live["largest_difference"] == 0.0
     assert live["n_vectors"] == 8 * 6 - 3  # the last clip lacks what comes after the run
     assert (live["n_only_live"], live["n_only_offline"]) == (0, 0)

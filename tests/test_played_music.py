@@ -1,6 +1,8 @@
 """What a session decoded, retrieved and played, held against what was heard."""
 
+import base64
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from offline_training.embedders import open_scorer
 from offline_training.errors import DatasetError
 from offline_training.kernel_distance import SCALE, kernel_distance
 from offline_training.played_music import judge
+from offline_training.report_music import session_music
 from realtime.music.catalogue import Catalogue, read_catalogue
 from realtime.playback.recorder import WavRecorder
 from realtime.session.folder import SessionFolder
@@ -99,22 +102,28 @@ def test_what_was_retrieved_and_played_right_is_recognised_by_an_embedder_that_c
         corpus: Catalogue, tmp_path: Path) -> None:
     heard = [clip.clip_id for clip in corpus.clips]
     figures = judge(write_session(tmp_path / "s", corpus, heard), corpus, open_scorer("scorer-64"))
-    assert figures["scorer"] == "scorer-64"
-    assert figures["decoded"]["identification"] == 1.0
+    assert (figures["scorer"], figures["generator"]) == ("scorer-64", "retrieval")
+    assert (figures["n_trials"], figures["n_there"]) == (10, 10)
+    sources = figures["sources"]
+    assert sources["decoded"]["identification"]["value"] == 1.0
+    assert sources["decoded"]["space"] == corpus.space.name
     for name in ("retrieved", "played"):
         for measure in ("identification", "genre", "lead", "mood"):
-            assert figures[name][measure]["value"] >= 0.9, (name, measure)
-            assert figures[name][measure]["permuted"] < figures[name][measure]["value"]
-        assert figures[name]["kernel_distance"]["value"] <= figures[name]["kernel_distance"]["permuted_p95"]
+            assert sources[name][measure]["value"] >= 0.9, (name, measure)
+            assert sources[name][measure]["null"]["p95"] < sources[name][measure]["value"]
+        assert sources[name]["identification"]["null"]["p_value"] < 0.01
+        assert sources[name]["kernel_distance"]["value"] <= sources[name]["kernel_distance"]["permuted_p95"]
 
 
 def test_other_music_than_was_heard_scores_like_chance(corpus: Catalogue, tmp_path: Path) -> None:
     heard = [clip.clip_id for clip in corpus.clips]
-    figures = judge(write_session(tmp_path / "s", corpus, heard[3:] + heard[:3]), corpus, open_scorer("scorer-64"))
-    assert figures["decoded"]["identification"] < figures["decoded"]["permuted_p95"]
+    sources = judge(write_session(tmp_path / "s", corpus, heard[3:] + heard[:3]), corpus,
+                    open_scorer("scorer-64"))["sources"]
+    for card in sources.values():
+        assert card["identification"]["value"] < card["identification"]["null"]["p95"]
+        assert card["identification"]["null"]["p_value"] > 0.05
     for name in ("retrieved", "played"):
-        assert figures[name]["identification"]["value"] < 0.75
-        assert figures[name]["genre"]["value"] < 0.4
+        assert sources[name]["genre"]["value"] < 0.4
 
 
 def test_without_a_recording_the_rest_is_judged_and_without_trials_nothing(corpus: Catalogue, tmp_path: Path) -> None:
@@ -123,6 +132,39 @@ def test_without_a_recording_the_rest_is_judged_and_without_trials_nothing(corpu
     shown = CliRunner().invoke(app, ["corpus", "judge", str(session), "--catalogue",
                                      str(corpus.clips[0].path.parents[1]), "--json", str(tmp_path / "f.json")])
     assert shown.exit_code == 0, shown.output
-    assert "played" not in json.loads((tmp_path / "f.json").read_text())
+    assert set(json.loads((tmp_path / "f.json").read_text())["sources"]) == {"decoded", "retrieved"}
     with pytest.raises(DatasetError, match="two different clips at least"):
         judge(write_session(tmp_path / "t", corpus, []), corpus, open_scorer("scorer-64"))
+
+
+def test_no_embedder_judges_what_it_chose_itself(corpus: Catalogue, tmp_path: Path) -> None:
+    scorer = open_scorer("scorer-64")
+    own = Catalogue(scorer.space, corpus.clips, np.zeros((len(corpus.clips), scorer.space.dim), np.float32),
+                    np.zeros(scorer.space.dim, np.float32))
+    with pytest.raises(DatasetError, match="would judge what it chose itself"):
+        judge(write_session(tmp_path / "s", corpus, [clip.clip_id for clip in corpus.clips]), own, scorer)
+
+
+def test_the_report_judges_what_was_played_and_holds_it_to_listen_to(corpus: Catalogue, tmp_path: Path) -> None:
+    heard = [clip.clip_id for clip in corpus.clips]
+    session = write_session(tmp_path / "s", corpus, heard)
+    (session / "session.json").write_text(json.dumps({"catalogue": str(corpus.clips[0].path.parents[1])}))
+    music = session_music(session, None, "scorer-64")
+    assert [row[0] for row in music.part.table.rows] == ["decoded", "retrieved", "played"]
+    assert len(music.sounds) == 10
+    assert music.picture.startswith("data:image/png")
+    for k, sound in enumerate(music.sounds):
+        assert f"trial {k}: heard {heard[k]}" in sound.label
+        samples, rate_hz = soundfile.read(BytesIO(base64.b64decode(sound.address.split(",")[1])))
+        assert (samples.ndim, rate_hz, len(samples)) == (1, 24000, 144000)
+        clip, _ = soundfile.read(corpus.clip(heard[k]).path, always_2d=True)
+        assert np.corrcoef(clip.mean(axis=1)[:288000:2], samples)[0, 1] > 0.8  # its own clip, without what 24 kHz lacks
+
+
+def test_a_session_whose_music_is_gone_is_reported_with_the_reason(corpus: Catalogue, tmp_path: Path) -> None:
+    session = write_session(tmp_path / "s", corpus, [clip.clip_id for clip in corpus.clips])
+    nameless = session_music(session, None, "scorer-64")
+    assert "does not say which catalogue it played" in nameless.part.text
+    assert (nameless.sounds, nameless.picture) == ((), "")
+    gone = session_music(session, tmp_path / "gone", "scorer-64")
+    assert "no catalogue in" in gone.part.text

@@ -9,14 +9,14 @@ import markupsafe
 import matplotlib
 
 from offline_training.errors import DatasetError
-from offline_training.evaluation_page import decoding, growth, models
+from offline_training.evaluation_page import decoding, growth, models, music
 from offline_training.evaluation_page.part import Figures, Part, Section, number
 from offline_training.report_figures import style
 from realtime.atomic import write_bytes
 
 SECTIONS: tuple[Section, ...] = (
-    decoding.measures, decoding.controls, decoding.genres, decoding.classes, growth.over_time, growth.repeats,
-    growth.sureness, growth.live, models.targets, decoding.left_out, models.encoding, models.leakage)
+    decoding.measures, decoding.controls, decoding.genres, decoding.classes, music.music, growth.over_time,
+    growth.repeats, growth.sureness, growth.live, models.targets, decoding.left_out, models.encoding, models.leakage)
 """In order; one that gives None for lack of figures is left out."""
 _FORMAT = "innerear evaluation"
 _FOLDER = Path(__file__).parent
