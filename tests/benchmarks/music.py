@@ -148,7 +148,8 @@ def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, ba
     settings = SelectionSettings()
     ridge = ridge_streams(corpus, cosine, n_targets, seeds, n_training=2 * len(corpus.clips) // 3)
     followed = {"ridge": [follow(corpus, streams, settings) for streams in ridge],
-                "all_known": [ceiling(corpus, streams) for streams in ridge],
+                "all_known": [ceiling(corpus, streams.targets, streams.all_known) for streams in ridge],
+                "vectors_known": [ceiling(corpus, streams.targets, streams.vectors_known) for streams in ridge],
                 "isotropic": [follow(corpus, isotropic(corpus, cosine, n_targets, seed), settings) for seed in seeds]}
     reached = float(np.mean([streams.cosine for streams in ridge]))
     figures: Figures = {}
@@ -162,7 +163,7 @@ def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, ba
             interval = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
             figures[f"{name}_{kind}_{space}_{what}"] = {
                 "value": float(np.mean(values)), "unit": unit, "interval_95": interval, **about,
-                **({} if kind == "all_known" else {"bar": bar}),
+                **({} if kind.endswith("_known") else {"bar": bar}),
                 **({"chance": 0.1} if what == "right_genre" else {})}
     return figures
 

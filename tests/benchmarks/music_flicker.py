@@ -47,6 +47,9 @@ class Streams:
         Mean of single volumes to what was heard.
     all_known : float64 array of shape (n_targets, PER_TRIAL, n_clips) or None
         Log likelihood of each clip for who knows every voxel's response and noise: no decoder and policy do better.
+    vectors_known : float64 array of the same shape or None
+        The same for who sees the decoded vectors alone, and knows what each clip does to them and their noise: no
+        policy on this decoder does better.
     """
 
     embeddings: Floats
@@ -54,6 +57,7 @@ class Streams:
     reliability: Reliability
     cosine: float
     all_known: Floats | None = None
+    vectors_known: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,17 @@ class _Trained:
             rng.standard_normal((n_targets, PER_TRIAL, self.clean.shape[1])))
         said = self.decoder.predict(responses.reshape(-1, responses.shape[2]))
         embeddings = said.reshape(n_targets, PER_TRIAL, -1)
+        seen = self._seen()
         return Streams(embeddings, targets, self.reliability, _mean_cosine(self.centred[targets], embeddings),
-                       _all_known(self.clean, responses))
+                       _log_likelihoods(self.clean, responses), _log_likelihoods(self.clean @ seen, responses @ seen))
+
+    def _seen(self) -> Floats:
+        """Voxels (n_voxels, k) to what the decoder sees of them, its noise of unit variance and uncorrelated."""
+        zero = np.zeros((1, self.clean.shape[1]))
+        through = self.decoder.predict(np.eye(self.clean.shape[1])) - self.decoder.predict(zero)
+        left, sizes, _ = np.linalg.svd(through, full_matrices=False)
+        seen: Floats = left[:, sizes > 1e-9 * sizes[0]]
+        return seen
 
 
 def _ridge(corpus: Catalogue, centred: Floats, signal: float, n_training: int) -> _Trained:
@@ -160,20 +173,19 @@ def follow(corpus: Catalogue, streams: Streams, settings: SelectionSettings) -> 
     return Flicker(n_switches / (volume * TR_S / 60), n_right / volume)
 
 
-def ceiling(corpus: Catalogue, streams: Streams) -> Flicker:
-    """The likeliest genre at every volume, for who knows everything but which clip it is."""
+def ceiling(corpus: Catalogue, targets: NDArray[np.intp], logs: Floats | None) -> Flicker:
+    """The likeliest genre at every volume of these targets, by log likelihoods of what is known."""
+    assert logs is not None
     genres = np.array([clip.genre for clip in corpus.clips])
     names, of_clip = np.unique(genres, return_inverse=True)
     member = np.eye(len(names))[of_clip]
-    assert streams.all_known is not None
-    logs = streams.all_known - streams.all_known.max(axis=2, keepdims=True)
-    chosen = names[(np.exp(logs) @ member).argmax(axis=2)]
-    right = chosen == genres[streams.targets][:, None]
+    chosen = names[(np.exp(logs - logs.max(axis=2, keepdims=True)) @ member).argmax(axis=2)]
+    right = chosen == genres[targets][:, None]
     flat = chosen.ravel()
     return Flicker(float((flat[1:] != flat[:-1]).sum() / (len(flat) * TR_S / 60)), float(right.mean()))
 
 
-def _all_known(clean: Floats, responses: Floats) -> Floats:
+def _log_likelihoods(clean: Floats, responses: Floats) -> Floats:
     """Log likelihoods under the true responses and the true noise, whose innovations are independent."""
     fresh = responses.copy()
     fresh[:, 1:] -= MEMORY * responses[:, :-1]
