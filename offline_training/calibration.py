@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
-from realtime.reliability import Reliability
+from realtime.reliability import Reliability, heavy_tailed
 
 Floats = NDArray[np.float64]
 
@@ -14,8 +15,24 @@ _MOST_AXES = 32
 _TRIALS_PER_AXIS = 8
 _FEWEST_TRIALS = 12
 _OFF_DIAGONAL = 0.8  # of the noise covariance: a few hundred trials do not pin down every entry
-_LARGEST = 1000.0
-_BISECTIONS = 60
+_TAILS = (0.0, 1 / 64, 1 / 32, 1 / 24, 1 / 16, 1 / 12, 1 / 8, 1 / 4)
+_SCALES = (1e-4, 1e3)
+
+
+@dataclass(frozen=True)
+class Temper:
+    """How much of squared distances to believe.
+
+    Attributes
+    ----------
+    scale : float
+        What they are to be multiplied with, at least 0.
+    log_likelihood : float
+        Of what was heard, over all trials, under that scale.
+    """
+
+    scale: float
+    log_likelihood: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +43,18 @@ class _Noise:
     gain: Floats
     root: Floats
 
-    def maps(self, temper: float) -> tuple[Floats, Floats]:
-        scaled = np.sqrt(temper) * self.root
+    def maps(self, scale: float) -> tuple[Floats, Floats]:
+        scaled = np.sqrt(scale) * self.root
         return scaled @ self.axes, (scaled * self.gain) @ self.axes
+
+
+@dataclass(frozen=True, eq=False)
+class _Trusted:
+    """Maps (k, dim) and tail of `Reliability` after n volumes."""
+
+    evidence_map: Floats
+    clip_map: Floats
+    tail: float
 
 
 def estimate_reliability(growing: Floats, targets: Floats, clips: Sequence[str], runs: Sequence[str],
@@ -36,8 +62,9 @@ def estimate_reliability(growing: Floats, targets: Floats, clips: Sequence[str],
     """Reliability of evidence after each number of volumes.
 
     Gain and noise are fitted along the targets' principal axes, keeping those along which evidence and target correlate
-    by more than two standard errors. How much of the resulting log odds to believe (the temperature) is fitted on folds
-    that gain and noise were not fitted on, rivals being the clips of the same run.
+    by more than two standard errors. How much of the resulting distances to believe (the temperature), and how
+    unequal the noise of trials is (the tail), make what was heard likeliest on folds that gain and noise were not
+    fitted on, rivals being the clips of the same run.
 
     Parameters
     ----------
@@ -48,31 +75,31 @@ def estimate_reliability(growing: Floats, targets: Floats, clips: Sequence[str],
     clips, runs : sequences of str, length n_trials
     fold : intp array of shape (n_trials,)
     """
-    mean = targets.mean(axis=0)
+    mean, rivals = targets.mean(axis=0), _rivals(clips, runs)
     axes = np.linalg.svd(targets - mean, full_matrices=False)[2][:_MOST_AXES]
-    maps: list[tuple[Floats, Floats]] = []
+    found: list[_Trusted] = []
     for evidence in growing:
         there = np.isfinite(evidence).all(axis=1)
-        if there.sum() < _FEWEST_TRIALS and maps:
-            maps.append(maps[-1])
-            continue
-        maps.append(_maps(evidence - mean, targets - mean, axes, _rivals(clips, runs), fold, there))
-    k = max(len(evidence_map) for evidence_map, _ in maps)
-    stacked = [np.stack([np.pad(pair[side], ((0, k - len(pair[side])), (0, 0))) for pair in maps]) for side in (0, 1)]
-    return Reliability(mean.astype(np.float32), stacked[0].astype(np.float32), stacked[1].astype(np.float32))
+        few = there.sum() < _FEWEST_TRIALS and found
+        found.append(found[-1] if few else _trusted(evidence - mean, targets - mean, axes, rivals, fold, there))
+    k = max(len(one.evidence_map) for one in found)
+    evidence_map, clip_map = (np.stack([np.pad(each, ((0, k - len(each)), (0, 0))) for each in maps]).astype(np.float32)
+                              for maps in ([one.evidence_map for one in found], [one.clip_map for one in found]))
+    tail = np.array([one.tail for one in found], np.float32)
+    return Reliability(mean.astype(np.float32), evidence_map, clip_map, tail)
 
 
-def _maps(evidence: Floats, heard: Floats, axes: Floats, rivals: Sequence[NDArray[np.intp]], fold: NDArray[np.intp],
-          there: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    cases = []
+def _trusted(evidence: Floats, heard: Floats, axes: Floats, rivals: Sequence[NDArray[np.intp]],
+             fold: NDArray[np.intp], there: NDArray[np.bool_]) -> _Trusted:
+    cases: list[Floats] = []
     for k in np.unique(fold[there]):
         held = there & (fold == k)
-        noise = _noise(evidence[there & ~held], heard[there & ~held], axes)
-        seen, evoked = noise.maps(1.0)
-        for trial in np.flatnonzero(held).tolist():
-            distance = np.square(evidence[trial] @ seen.T - heard[rivals[trial]] @ evoked.T).sum(axis=1)
-            cases.append(-0.5 * distance)
-    return _noise(evidence[there], heard[there], axes).maps(fit_temperature(cases))
+        said, evoked = _noise(evidence[there & ~held], heard[there & ~held], axes).maps(1.0)
+        cases += [np.square(evidence[trial] @ said.T - heard[rivals[trial]] @ evoked.T).sum(axis=1)
+                  for trial in np.flatnonzero(held).tolist()]
+    tempers = {tail: fit_temper(cases, tail) for tail in _TAILS}
+    tail = max(_TAILS, key=lambda tail: tempers[tail].log_likelihood)
+    return _Trusted(*_noise(evidence[there], heard[there], axes).maps(tempers[tail].scale), tail)
 
 
 def _rivals(clips: Sequence[str], runs: Sequence[str]) -> list[NDArray[np.intp]]:
@@ -101,33 +128,38 @@ def _noise(evidence: Floats, heard: Floats, axes: Floats) -> _Noise:
     return _Noise(axes[told], gain[told], root)
 
 
-def fit_temperature(cases: Sequence[Floats]) -> float:
-    """Factor t ≥ 0 of log odds with which softmax(t × log odds) makes what was heard likeliest.
-
-    The log likelihood is concave in t, so bisection on its derivative finds the maximum; noise gives 0, a uniform
-    posterior.
+def fit_temper(cases: Sequence[Floats], tail: float = 0.0) -> Temper:
+    """The scale of distances with which what was heard is likeliest.
 
     Parameters
     ----------
     cases : sequence of float64 arrays of shape (n_clips,)
-        Log odds of one trial each; the clip heard is the first.
+        Squared distances of one trial each; the clip heard is the first.
+    tail : float
+        Of the noise, as `Reliability.tail`.
+
+    Returns
+    -------
+    temper : Temper
+        Its scale is 0, a uniform posterior, where what was heard is on average no nearer than its rivals.
     """
     alike: dict[int, list[Floats]] = {}
     for case in cases:
-        alike.setdefault(len(case), []).append(case - case[0])
+        alike.setdefault(len(case), []).append(case)
     blocks = [np.stack(block) for length, block in alike.items() if length > 1]
+    nearer = sum(float((block.mean(axis=1) - block[:, 0]).sum()) for block in blocks)
+    if nearer <= 0.0:  # the slope at 0, whatever the tail
+        return Temper(0.0, _log_likelihood(blocks, 0.0, tail))
+    low, high = np.log(_SCALES)
+    found = minimize_scalar(lambda at: -_log_likelihood(blocks, float(np.exp(at)), tail), bounds=(low, high),
+                            method="bounded")
+    return Temper(float(np.exp(found.x)), -float(found.fun))
 
-    def slope(temper: float) -> float:
-        total = 0.0
-        for odds in blocks:
-            weights = np.exp(temper * (odds - odds.max(axis=1, keepdims=True)))
-            total -= float(((weights * odds).sum(axis=1) / weights.sum(axis=1)).sum())
-        return total
 
-    if not blocks or slope(0.0) <= 0.0:
-        return 0.0
-    low, high = 0.0, _LARGEST
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if slope(middle) > 0.0 else (low, middle)
-    return 0.5 * (low + high)
+def _log_likelihood(blocks: Sequence[Floats], scale: float, tail: float) -> float:
+    total = 0.0
+    for distances in blocks:
+        odds = heavy_tailed(scale * distances, tail)
+        best = odds.max(axis=1)
+        total += float((odds[:, 0] - best - np.log(np.exp(odds - best[:, None]).sum(axis=1))).sum())
+    return total

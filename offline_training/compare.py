@@ -3,7 +3,7 @@
 Everything that a recipe chooses it chooses on the training runs; the test runs are only scored.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from offline_training.windows import find_trials, growing_rows, last_rows, volum
 from realtime.scoring import identification_accuracy
 
 Floats = NDArray[np.float64]
+EARLY_VOLUMES = 3
+"""Usable volumes of a trial after which it is judged a second time: when most of what it tells is still to come."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,19 +83,20 @@ class PairedGain:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Scores of every recipe (name to one `HeldOut` per person), and calibration pooled over people."""
+    """Scores of every recipe (name to one `HeldOut` per person), with all volumes of a trial and early in it."""
 
     scores: Mapping[str, tuple[HeldOut, ...]]
+    early: Mapping[str, tuple[HeldOut, ...]]
 
     def gain(self, better: str, baseline: str, figure: str = "averaged") -> PairedGain:
         """Paired difference of `averaged`, `single` or `by_likelihood`."""
         return paired_gain([getattr(one, figure) - getattr(other, figure) for one, other
                             in zip(self.scores[better], self.scores[baseline], strict=True)])
 
-    def pooled(self, recipe: str) -> tuple[Floats, NDArray[np.bool_]]:
-        """Confidence and correctness of all people's trials."""
-        return (np.concatenate([one.confidence for one in self.scores[recipe]]),
-                np.concatenate([one.right for one in self.scores[recipe]]))
+
+def pooled(people: Sequence[HeldOut]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Confidence and correctness of all people's trials."""
+    return np.concatenate([one.confidence for one in people]), np.concatenate([one.right for one in people])
 
 
 def compare_decoders(people: Iterable[Person], recipes: Mapping[str, FitSettings],
@@ -114,27 +117,31 @@ def compare_decoders(people: Iterable[Person], recipes: Mapping[str, FitSettings
         As `fit_decoder`.
     """
     scores: dict[str, list[HeldOut]] = {name: [] for name in recipes}
+    early: dict[str, list[HeldOut]] = {name: [] for name in recipes}
     for number, person in enumerate(people):
         for name, settings in recipes.items():
-            made = score_held_out(fit_decoder(person.responses, person.embeddings, settings), person,
-                                  settings.smallest_share)
+            fit = fit_decoder(person.responses, person.embeddings, settings)
+            made = score_held_out(fit, person, settings.smallest_share)
             scores[name].append(made)
+            early[name].append(score_held_out(fit, person, settings.smallest_share, EARLY_VOLUMES))
             if told is not None:
                 told(f"person {number}, {name}: {made.averaged:.3f} averaged, {made.single:.3f} single, "
                      f"{made.by_likelihood:.3f} by likelihood, top-1 {made.right.mean():.3f}")
-    return Comparison({name: tuple(made) for name, made in scores.items()})
+    return Comparison(*({name: tuple(made) for name, made in each.items()} for each in (scores, early)))
 
 
-def decode_held_out(fit: DecoderFit, responses: Responses, smallest_share: float = 0.5) -> Decoded:
-    """What the decoder says of the test runs' trials, each with all its usable volumes."""
+def decode_held_out(fit: DecoderFit, responses: Responses, smallest_share: float = 0.5,
+                    most_volumes: int | None = None) -> Decoded:
+    """What the decoder says of the test runs' trials, each with all its usable volumes, or the first of them."""
     table = find_trials(responses.test, responses.tr_s, [fit.window], smallest_share)
-    rows = growing_rows(table, np.arange(len(table.run)), responses.tr_s, fit.window, fit.decoder.voxels)
+    rows = growing_rows(table, np.arange(len(table.run)), responses.tr_s, fit.window, fit.decoder.voxels)[:most_volumes]
     return Decoded(last_rows(fit.decoder.apply(rows)), volume_counts(rows), table.clip_ids, table.run_ids)
 
 
-def score_held_out(fit: DecoderFit, person: Person, smallest_share: float = 0.5) -> HeldOut:
+def score_held_out(fit: DecoderFit, person: Person, smallest_share: float = 0.5,
+                   most_volumes: int | None = None) -> HeldOut:
     """Decode the test runs and score them; candidates are the test runs' distinct clips."""
-    made = decode_held_out(fit, person.responses, smallest_share)
+    made = decode_held_out(fit, person.responses, smallest_share, most_volumes)
     names, own = np.unique(made.clip_ids, return_inverse=True)
     music = np.stack([np.asarray(person.embeddings(str(name)), np.float64) for name in names])
     averaged = np.stack([made.predictions[own == k].mean(axis=0) for k in range(len(names))])

@@ -91,8 +91,8 @@ def export_bundle(folder: Path, manifest: Manifest, frame: Frame, feature_scale:
     shutil.rmtree(scratch, ignore_errors=True)
     bundle = Bundle(manifest, np.asarray(frame.reference, np.float32), np.asarray(frame.affine, np.float64),
                     np.asarray(frame.voxels, np.int32), np.asarray(feature_scale, np.float32),
-                    reliability.mean, reliability.evidence_map, reliability.clip_map, onnx_graph(decoder),
-                    tissues=frame.tissues)
+                    reliability.mean, reliability.evidence_map, reliability.clip_map, reliability.tail,
+                    onnx_graph(decoder), tissues=frame.tissues)
     try:
         write_bundle(scratch, bundle)
         parity = check_parity(read_bundle(scratch), decoder, rows)
@@ -180,4 +180,4 @@ def untrained_bundle(folder: Path, volumes: Iterable[Volume], space: EmbeddingSp
 def _pretended(mean: NDArray[np.float32], window_volumes: int) -> Reliability:
     """Of random weights: sure enough that the selection does switch, by every direction of the embedding alike."""
     maps = np.tile(np.sqrt(REHEARSAL_SCALE / len(mean)) * np.eye(len(mean), dtype=np.float32), (window_volumes, 1, 1))
-    return Reliability(mean, maps.astype(np.float32), maps.astype(np.float32))
+    return Reliability(mean, maps.astype(np.float32), maps.astype(np.float32), np.zeros(len(maps), np.float32))

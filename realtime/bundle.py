@@ -4,8 +4,8 @@ A bundle is a folder::
 
     manifest.json     everything below in words and numbers, with a sha256 for every other file
     decoder.onnx      features (1, n_voxels) float32 -> embedding (1, dim) float32; μ and σ inside
-    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean, evidence_map, clip_map, and
-                      tissues where the preprocessing asks for their means; no pickled objects
+    arrays.npz        reference, affine, voxels, feature_scale, embedding_mean, evidence_map, clip_map, tail,
+                      and tissues where the preprocessing asks for their means; no pickled objects
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from realtime.preprocessing import Preprocessor, PreprocessorSettings, checked_t
 from realtime.reliability import Reliability
 from scanner_bridge.volume import RunHeader
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _FILES = ("decoder.onnx", "arrays.npz")
-_ARRAYS = ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map")
+_ARRAYS = ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map", "tail")
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class Bundle:
         Mean target of training: what the decoder predicts when it sees nothing.
     evidence_map, clip_map : float32 arrays of shape (window_volumes, k, dim)
         See `Reliability`; fitted on cross-validated predictions of the training runs.
+    tail : float32 array of shape (window_volumes,)
+        As well.
     onnx : bytes
         The decoder.
     sha256 : str
@@ -102,6 +104,7 @@ class Bundle:
     embedding_mean: NDArray[np.float32]
     evidence_map: NDArray[np.float32]
     clip_map: NDArray[np.float32]
+    tail: NDArray[np.float32]
     onnx: bytes
     sha256: str = ""
     tissues: NDArray[np.uint8] | None = None
@@ -109,7 +112,7 @@ class Bundle:
     @property
     def reliability(self) -> Reliability:
         """How far what it decodes can be trusted."""
-        return Reliability(self.embedding_mean, self.evidence_map, self.clip_map)
+        return Reliability(self.embedding_mean, self.evidence_map, self.clip_map, self.tail)
 
     def preprocessor(self) -> Preprocessor:
         """A preprocessor at the start of a run, as this bundle was trained with."""
@@ -202,10 +205,13 @@ def _manifest(document: dict[str, Any], path: Path) -> Manifest:
 
 def _array_problems(bundle: Bundle) -> list[str]:
     n, dim = len(bundle.voxels), bundle.manifest.space.dim
-    wanted = {"affine": (4, 4), "voxels": (n, 3), "feature_scale": (n,), "embedding_mean": (dim,)}
+    wanted = {"affine": (4, 4), "voxels": (n, 3), "feature_scale": (n,), "embedding_mean": (dim,),
+              "tail": (bundle.manifest.window_volumes,)}
     problems = [f"{name} has shape {getattr(bundle, name).shape}, wanted {shape}"
                 for name, shape in wanted.items() if getattr(bundle, name).shape != shape]
     problems += [f"{name} holds NaN or infinity" for name in _ARRAYS if not np.isfinite(getattr(bundle, name)).all()]
+    if (bundle.tail < 0).any():
+        problems.append(f"tail is {bundle.tail.min():g} somewhere, wanted at least 0")
     if bundle.reference.ndim != 3:
         problems.append(f"reference has {bundle.reference.ndim} dimensions, wanted 3")
     elif n == 0 or bundle.voxels.min() < 0 or (bundle.voxels >= bundle.reference.shape).any():

@@ -3,8 +3,12 @@
 A decoder sees few directions of an embedding. Ridge predictions of a clip with embedding e are, out of fold and after n
 volumes, p − m = Uᵀ(b_n U(e − m)) + noise with covariance S_n in the directions U that it sees, and tell nothing in the
 others (m is the mean target of training). Two clips are therefore to be compared by what they would evoke, not by the
-cosine of all they are: log odds = −½ |A_n (p − m) − B_n (e − m)|², with A_n = S_n^-½ U and B_n = S_n^-½ b_n U. That is
-the Gaussian likelihood, linear discriminants with one class per clip.
+cosine of all they are, by the distance d² = |A_n (p − m) − B_n (e − m)|², with A_n = S_n^-½ U and B_n = S_n^-½ b_n U.
+
+Some trials are noisier than others, by movement, breath or attention, and S_n is their mean: Gaussian log odds, −½ d²,
+would be too modest in most trials to pay for the few. Noise of an unknown size in each trial has the tails of
+Student's t (Lange, Little & Taylor 1989): log odds = −½ log(1 + τ d²) / τ, which is −½ d² at τ = 0. Which clip is
+likeliest does not depend on τ, how sure one may be of it does.
 """
 
 from dataclasses import dataclass
@@ -28,11 +32,14 @@ class Reliability:
         tells nothing.
     clip_map : float32 array of shape (window_volumes, k, dim)
         B_n: what a clip would evoke there.
+    tail : float32 array of shape (window_volumes,)
+        τ_n, at least 0: how unequal the noise of trials is; one over the degrees of freedom and k together.
     """
 
     mean: Floats32
     evidence_map: Floats32
     clip_map: Floats32
+    tail: Floats32
 
     def log_odds(self, embedding: Floats32, clips: Floats32, n_volumes: int) -> NDArray[np.float64]:
         """How well each clip explains the evidence, shape (n_clips,); the same constant is missing from all.
@@ -53,7 +60,7 @@ class Reliability:
         evoked = np.einsum("nd,kd->nk", clips - self.mean, self.clip_map[row], optimize=False).astype(np.float64)
         seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False).astype(np.float64)
         distance: NDArray[np.float64] = np.square(evoked - seen).sum(axis=1)
-        return -0.5 * distance
+        return heavy_tailed(distance, float(self.tail[row]))
 
     def towards(self, embedding: Floats32, n_volumes: int) -> Floats32:
         """Direction (dim,) in which clips explain the evidence better; zeros where it tells nothing."""
@@ -63,3 +70,8 @@ class Reliability:
         seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False)
         found: Floats32 = np.einsum("kd,k->d", self.clip_map[row], seen, optimize=False).astype(np.float32)
         return found
+
+
+def heavy_tailed(distance: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+    """Log odds of squared distances under noise with a tail; Gaussian without."""
+    return -0.5 * (np.log1p(tail * distance) / tail if tail > 0.0 else distance)

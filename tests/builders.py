@@ -67,14 +67,14 @@ def linear_onnx(weights: np.ndarray, intercept: np.ndarray) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def alike(dim: int, trust: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Evidence and clip maps that compare every direction alike, with so much trust after n volumes.
+def alike(dim: int, trust: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Evidence map, clip map and tail that compare every direction alike, with so much trust after n volumes.
 
     Trust multiplies squared distances of embeddings as long as they are, no cosines: what `bundle` decodes from noise
     has a length of some twenty, and with a trust of 0.5 one clip has 0.99999 of the posterior whatever was heard.
     """
     maps = np.sqrt(np.array(trust, np.float32))[:, None, None] * np.eye(dim, dtype=np.float32)
-    return maps, maps
+    return maps, maps, np.zeros(len(trust), np.float32)
 
 
 def bundle(seed: int = 0, n_voxels: int = 60) -> Bundle:

@@ -26,7 +26,8 @@ def bundle(**changes: object) -> Bundle:
     manifest = Manifest("test", "sub-01", space, preprocessing, 4, 3, {"identification": 0.9}, "make")
     maps = rng.random((2, 3, 2, DIM), np.float32)
     made = Bundle(manifest, rng.random((8, 9, 7), np.float32), AFFINE, rng.integers(0, 7, (N_VOXELS, 3), np.int32),
-                  rng.random(N_VOXELS, np.float32), rng.random(DIM, np.float32), *maps, b"\x08\x09 graph")
+                  rng.random(N_VOXELS, np.float32), rng.random(DIM, np.float32), *maps,
+                  np.linspace(0, 0.2, 3, dtype=np.float32), b"\x08\x09 graph")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -40,7 +41,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     read = read_bundle(tmp_path / "b")
     assert read.manifest == wrote.manifest
     assert read.onnx == wrote.onnx
-    for name in ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map"):
+    for name in ("reference", "affine", "voxels", "feature_scale", "embedding_mean", "evidence_map", "clip_map",
+                 "tail"):
         got, wanted = getattr(read, name), getattr(wrote, name)
         np.testing.assert_array_equal(got, wanted)
         assert got.dtype == wanted.dtype
@@ -90,7 +92,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     ("{", "is not JSON"),
     ("{}", "format version None"),
     ('{"format_version": 99}', "format version 99, this program reads"),
-    ('{"format_version": 2}', "names no files"),
+    ('{"format_version": 3}', "names no files"),
 ])
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     write_bundle(tmp_path, bundle())
@@ -121,6 +123,8 @@ def test_a_manifest_without_a_key_is_refused(tmp_path: Path, key: str) -> None:
     ({"manifest": replace(bundle().manifest, window_volumes=4)},
      r"evidence_map and clip_map have shapes \(3, 2, 5\) and \(3, 2, 5\), wanted \(4, k, 5\)"),
     ({"clip_map": np.ones((3, 1, 5), np.float32)}, r"shapes \(3, 2, 5\) and \(3, 1, 5\), wanted"),
+    ({"tail": np.zeros(2, np.float32)}, r"tail has shape \(2,\), wanted \(3,\)"),
+    ({"tail": np.array([0.0, -0.5, 0.1], np.float32)}, "tail is -0.5 somewhere, wanted at least 0"),
 ])
 def test_inconsistent_arrays_are_refused(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     write_bundle(tmp_path, bundle(**changes))

@@ -165,7 +165,7 @@ def test_a_recorded_session_of_rest_gives_the_lines_for_the_settings(corpus, tmp
     maps = alike(catalogue.space.dim, (2.0, 4.0, 6.0, 8.0))
     write_bundle(folder.bundle, replace(
         made, manifest=replace(made.manifest, space=catalogue.space), embedding_mean=catalogue.centre,
-        evidence_map=maps[0], clip_map=maps[1]))
+        evidence_map=maps[0], clip_map=maps[1], tail=maps[2]))
     shown = invoke("calibrate", tmp_path, "--catalogue", corpus.folder, "--json", tmp_path / "chosen.json")
     figures = json.loads((tmp_path / "chosen.json").read_text())
     assert shown.startswith(f"[selection]\ngenre_odds = {figures['genre_odds']:g}\nclip_odds = ")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from realtime.decoding.posterior import believe, posterior
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
-from realtime.reliability import Reliability
+from realtime.reliability import Reliability, heavy_tailed
 
 
 def clips(n: int) -> list[Clip]:
@@ -63,7 +63,12 @@ def test_no_candidates_is_refused() -> None:
 def reliability(window: int = 3) -> Reliability:
     rng = np.random.default_rng(3)
     maps = rng.normal(size=(2, window, 4, 6)).astype(np.float32)
-    return Reliability(rng.normal(size=6).astype(np.float32), maps[0], maps[1])
+    tail = np.linspace(0, 0.2, window, dtype=np.float32)
+    return Reliability(rng.normal(size=6).astype(np.float32), maps[0], maps[1], tail)
+
+
+def reliability_of(maps: np.ndarray) -> Reliability:
+    return Reliability(np.zeros(3, np.float32), maps, maps, np.zeros(len(maps), np.float32))
 
 
 def test_log_odds_against_the_formula() -> None:
@@ -72,9 +77,20 @@ def test_log_odds_against_the_formula() -> None:
     for n in (1, 3, 9):
         row = min(n, 3) - 1
         seen = known.evidence_map[row] @ (embedding - known.mean)
-        wanted = [-0.5 * np.square(seen - known.clip_map[row] @ (clip - known.mean)).sum() for clip in music]
+        distance = np.array([np.square(seen - known.clip_map[row] @ (clip - known.mean)).sum() for clip in music])
+        wanted = -0.5 * (np.log(1 + known.tail[row] * distance) / known.tail[row] if row else distance)
         np.testing.assert_allclose(known.log_odds(embedding, music, n), wanted, rtol=1e-5)
     np.testing.assert_array_equal(known.log_odds(embedding, music, 0), np.zeros(5))
+
+
+def test_a_tail_changes_how_sure_the_posterior_is_and_not_the_order_of_clips() -> None:
+    distance = np.random.default_rng(0).uniform(0, 400, 50)
+    gaussian = heavy_tailed(distance, 0.0)
+    for tail in (1e-9, 0.01, 0.25):
+        odds = heavy_tailed(distance, tail)
+        np.testing.assert_array_equal(np.argsort(odds), np.argsort(gaussian))
+        assert np.ptp(odds) <= np.ptp(gaussian)
+    np.testing.assert_allclose(heavy_tailed(distance, 1e-9), gaussian, rtol=1e-6)
 
 
 def test_a_likelier_clip_lies_along_the_direction_it_points_to() -> None:
@@ -89,7 +105,7 @@ def test_the_clip_that_would_have_evoked_the_evidence_is_believed_whatever_else_
     music = np.array([[2.0, -9.0, 5.0], [0.5, 0.1, 0.0], [-2.0, 0.0, 0.0]], np.float32)
     catalogue = Catalogue(EmbeddingSpace("three", 3, "0" * 64), clips(3), music, np.zeros(3, np.float32))
     maps = np.array([[[3.0, 0.0, 0.0]]], np.float32)
-    belief = believe(catalogue, np.array([2.0, 0.0, 0.0], np.float32), Reliability(np.zeros(3, np.float32), maps, maps),
+    belief = believe(catalogue, np.array([2.0, 0.0, 0.0], np.float32), reliability_of(maps),
                      1)
     assert belief.top(1)[0].clip.clip_id == "clip-0"
     assert belief.confidence > 0.99
@@ -99,5 +115,5 @@ def test_evidence_without_a_reliable_direction_leaves_all_clips_equally_probable
     music = np.eye(3, dtype=np.float32)
     catalogue = Catalogue(EmbeddingSpace("three", 3, "0" * 64), clips(3), music, np.zeros(3, np.float32))
     nothing = np.zeros((2, 0, 3), np.float32)
-    belief = believe(catalogue, np.ones(3, np.float32), Reliability(np.zeros(3, np.float32), nothing, nothing), 2)
+    belief = believe(catalogue, np.ones(3, np.float32), reliability_of(nothing), 2)
     np.testing.assert_allclose(belief.probabilities, 1 / 3)

@@ -57,8 +57,9 @@ def test_the_player_skips_it_and_the_session_chooses_others(tmp_path: Path) -> N
 
 
 def quick_to_believe(parts: Parts) -> Parts:
-    evidence_map, clip_map = builders.alike(builders.DIM, (0.5,) * 4)
-    return replace(parts, bundle=replace(parts.bundle, evidence_map=evidence_map, clip_map=clip_map))
+    evidence_map, clip_map, tail = builders.alike(builders.DIM, (0.5,) * 4)
+    return replace(parts, bundle=replace(parts.bundle, evidence_map=evidence_map, clip_map=clip_map,
+                                         tail=tail))
 
 
 def test_what_played_before_plays_on_and_a_late_word_of_it_changes_nothing_else() -> None:

@@ -13,6 +13,7 @@ from offline_training.compare import (
     compare_decoders,
     decode_held_out,
     paired_gain,
+    pooled,
     score_held_out,
     surest_gain,
 )
@@ -50,7 +51,7 @@ def test_of_noise_no_recipe_is_better_than_another(noise: Comparison) -> None:
     gain = noise.gain("default", "paper", "single")
     assert gain.n == N_NOISE
     assert gain.low - 0.01 < 0 < gain.high + 0.01
-    confidence, right = noise.pooled("default")
+    confidence, right = pooled(noise.scores["default"])
     assert right.mean() == pytest.approx(1 / 20, abs=0.04)
     assert np.median(confidence) < 0.2
 
@@ -99,8 +100,16 @@ def test_sureness_that_knows_what_is_right_gains_and_one_that_does_not_gains_not
     assert surest_gain(np.ones(100), right) == pytest.approx(1.0)
 
 
+def test_early_in_a_trial_less_is_decoded_and_less_is_promised() -> None:
+    data = responses(n_runs=6, signal=1.5, test_runs=2)
+    made = compare_decoders([Person(data, embedding)], {"default": SETTINGS})
+    (late,), (early,) = made.scores["default"], made.early["default"]
+    assert early.by_likelihood < late.by_likelihood
+    assert early.confidence.mean() < late.confidence.mean()
+
+
 def test_scores_are_pooled_over_people() -> None:
     one = HeldOut(0.6, 0.7, 0.8, np.array([0.5]), np.array([True]))
     other = HeldOut(0.5, 0.5, 0.5, np.array([0.1, 0.2]), np.array([False, True]))
-    confidence, right = Comparison({"a": (one, other)}).pooled("a")
+    confidence, right = pooled([one, other])
     assert (confidence.tolist(), right.tolist()) == ([0.5, 0.1, 0.2], [True, False, True])

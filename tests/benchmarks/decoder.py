@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_training.compare import Comparison, Person, compare_decoders, decode_held_out, surest_gain
+from offline_training.compare import (
+    EARLY_VOLUMES,
+    Comparison,
+    HeldOut,
+    Person,
+    compare_decoders,
+    decode_held_out,
+    pooled,
+    surest_gain,
+)
 from offline_training.fit import fit_decoder
 from offline_training.fit_settings import BRAIN2MUSIC, FitSettings
 from offline_training.person_calibration import main_figures
@@ -47,15 +56,39 @@ def bars(n_people: int, quick: bool, tell: Tell) -> dict[str, Any]:
     recipes = {name: RECIPES[name] for name in QUICK} if quick else RECIPES
     seeds = list(range(n_people))
     compared = {source: _compared(source, seeds, recipes, tell) for source in SOURCES}
-    confidence, right = compared["causal"][0].pooled("all")
-    error, gain = expected_error(confidence, right), surest_gain(confidence, right)
-    common = {"seeds": seeds, "n": len(right), "top1": float(right.mean())}
+    made = compared["causal"][0]
+    whole, early = made.scores["all"], made.early["all"]
     return {
         "best_against_paper": _against_paper(compared, seeds, recipes),
-        "calibration_ece": {"value": error, **common, "bar": "at most 0.05", "met": error <= 0.05},
-        "surest_40_gain": {"value": gain, **common, "most_possible": 1 / max(float(right.mean()), 0.4),
-                           "bar": "at least 1.5", "met": gain >= 1.5},
+        "calibration_ece": {**_over_people(expected_error, whole, seeds), "if_calibrated": _if_calibrated(whole),
+                            "early": expected_error(*pooled(early)), "bar": "at most 0.05",
+                            "met": expected_error(*pooled(whole)) <= 0.05},
+        "surest_40_gain": {**_surest(whole, seeds), "bar": "at least 1.5"},
+        "surest_40_gain_early": {**_surest(early, seeds), "bar": f"at least 1.5, after {EARLY_VOLUMES} volumes"},
     }
+
+
+def _surest(people: Sequence[HeldOut], seeds: Sequence[int]) -> dict[str, Any]:
+    """What the surest 40 % gain, beside the most that any order of these trials could."""
+    found, right = _over_people(surest_gain, people, seeds), pooled(people)[1]
+    return {**found, "most_possible": 1 / max(float(right.mean()), 0.4), "met": found["value"] >= 1.5}
+
+
+def _over_people(figure: Callable[[Floats, NDArray[np.bool_]], float], people: Sequence[HeldOut],
+                 seeds: Sequence[int]) -> dict[str, Any]:
+    """A figure of all people's trials together, with a 95 % bootstrap over people."""
+    rng, right = np.random.default_rng(0), pooled(people)[1]
+    drawn = [figure(*pooled([people[k] for k in rng.integers(len(people), size=len(people))])) for _ in range(1000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return {"value": figure(*pooled(people)), "low": float(low), "high": float(high), "seeds": list(seeds),
+            "n": len(right), "top1": float(right.mean())}
+
+
+def _if_calibrated(people: Sequence[HeldOut]) -> dict[str, float]:
+    """Calibration error that chance alone would give a posterior that is as sure as it is right."""
+    confidence, rng = pooled(people)[0], np.random.default_rng(0)
+    drawn = [expected_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(1000)]
+    return {"mean": float(np.mean(drawn)), "p95": float(np.quantile(drawn, 0.95))}
 
 
 def pure_noise(n_runs: int, tell: Tell) -> dict[str, Any]:
@@ -112,7 +145,7 @@ def _against_paper(compared: dict[str, tuple[Comparison, dict[str, float]]], see
 
 
 def _row(made: Comparison, name: str) -> dict[str, Any]:
-    scores, (confidence, right) = made.scores[name], made.pooled(name)
+    scores, (confidence, right) = made.scores[name], pooled(made.scores[name])
     row: dict[str, Any] = {figure: float(np.mean([getattr(one, figure) for one in scores]))
                            for figure in (*FIGURES, "by_likelihood")}
     if name != "paper":
