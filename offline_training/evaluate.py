@@ -19,6 +19,7 @@ from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import VolumeError
 from realtime.music.catalogue import Catalogue
+from realtime.reliability import Reliability
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
 from scanner_bridge.volume import RunHeader, scanner_units
 
@@ -112,7 +113,7 @@ def evaluate(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, 
     DatasetError
         No run, or no trial with evidence.
     """
-    return score_runs(decode_runs(bundle, runs, catalogue, executor, progress), bundle, catalogue)
+    return score_runs(decode_runs(bundle, runs, catalogue, executor, progress), bundle.reliability, catalogue)
 
 
 def decode_runs(bundle: Bundle, runs: Sequence[RecordedRun], catalogue: Catalogue, executor: Executor,
@@ -170,8 +171,8 @@ def final_rows(decoded: Sequence[DecodedRun]) -> tuple[Floats, NDArray[np.intp]]
     return last_rows(by_volumes), volume_counts(by_volumes)
 
 
-def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalogue) -> Evaluation:
-    """Figures of decoded runs.
+def score_runs(decoded: Sequence[DecodedRun], reliability: Reliability, catalogue: Catalogue) -> Evaluation:
+    """Figures of decoded runs, `reliability` being the decoder's.
 
     Raises
     ------
@@ -193,7 +194,7 @@ def score_runs(decoded: Sequence[DecodedRun], bundle: Bundle, catalogue: Catalog
         repeats_averaged=_averaged(final, targets, clips).mean,
         within_genre=_within_genre(final, targets, clips, genres),
         median_rank=ranks.median_rank, top1=ranks.top1, top3=ranks.top3,
-        genre_top1=_genre_top1(final, counts, genres, bundle, catalogue),
+        genre_top1=_genre_top1(final, counts, genres, reliability, catalogue),
         genre_chance=max(genres.count(genre) for genre in genres) / len(genres),
         n_trials=score.n_trials, n_clips=ranks.n_candidates, n_runs=len(decoded))
 
@@ -215,14 +216,14 @@ def _within_genre(final: Floats, targets: Floats, clips: list[str], genres: list
     return float(every[np.isfinite(every)].mean()) if np.isfinite(every).any() else float("nan")
 
 
-def _genre_top1(final: Floats, counts: NDArray[np.intp], genres: list[str], bundle: Bundle,
+def _genre_top1(final: Floats, counts: NDArray[np.intp], genres: list[str], reliability: Reliability,
                 catalogue: Catalogue) -> float:
-    hits = [_belief(row, n_volumes, bundle, catalogue).genres[0].genre == genre
+    hits = [_belief(row, n_volumes, reliability, catalogue).genres[0].genre == genre
             for row, n_volumes, genre in zip(final, counts, genres, strict=True) if n_volumes]
     return float(np.mean(hits)) if hits else float("nan")
 
 
-def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogue: Catalogue) -> Floats:
+def posteriors(final: Floats, counts: NDArray[np.intp], reliability: Reliability, catalogue: Catalogue) -> Floats:
     """What the live program would believe of every clip of the catalogue.
 
     Parameters
@@ -231,6 +232,9 @@ def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogu
         Decoded, finite.
     counts : intp array of shape (n_trials,)
         Usable volumes behind each, at least one.
+    reliability : Reliability
+        Of the decoder.
+    catalogue : Catalogue
 
     Returns
     -------
@@ -239,16 +243,18 @@ def posteriors(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogu
     """
     probabilities = np.zeros((len(final), len(catalogue.clips)))
     for row, decoded, n_volumes in zip(probabilities, final, counts, strict=True):
-        belief = _belief(decoded, n_volumes, bundle, catalogue)
+        belief = _belief(decoded, n_volumes, reliability, catalogue)
         row[[catalogue.row(clip.clip_id) for clip in belief.clips]] = belief.probabilities
     return probabilities
 
 
-def best_clips(final: Floats, counts: NDArray[np.intp], bundle: Bundle, catalogue: Catalogue) -> tuple[str, ...]:
+def best_clips(final: Floats, counts: NDArray[np.intp], reliability: Reliability,
+               catalogue: Catalogue) -> tuple[str, ...]:
     """The clip that the live program would find most probable for each row; parameters as `posteriors`."""
-    return tuple(_belief(row, n_volumes, bundle, catalogue).top(1)[0].clip.clip_id
+    return tuple(_belief(row, n_volumes, reliability, catalogue).top(1)[0].clip.clip_id
                  for row, n_volumes in zip(final, counts, strict=True))
 
 
-def _belief(row: Floats, n_volumes: int | np.integer[Any], bundle: Bundle, catalogue: Catalogue) -> Posterior:
-    return believe(catalogue, row.astype(np.float32), bundle.reliability, int(n_volumes))
+def _belief(row: Floats, n_volumes: int | np.integer[Any], reliability: Reliability,
+            catalogue: Catalogue) -> Posterior:
+    return believe(catalogue, row.astype(np.float32), reliability, int(n_volumes))

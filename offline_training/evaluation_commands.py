@@ -16,8 +16,8 @@ app = typer.Typer()
 
 
 @app.command()
-def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-             dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs.")],
+def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder, or that of a decoder of arrays.")],
+             dataset: Annotated[Path, typer.Argument(help="BIDS data set with test runs, or response arrays.")],
              catalogue: Annotated[Path | None, typer.Option(help="Corpus; default DATASET/stimuli.")] = None,
              subject: Annotated[str | None, typer.Option(help="Which subject.")] = None, workers: WorkersOption = "",
              json_file: JsonOption = None,
@@ -34,33 +34,30 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
              seed: Annotated[int, typer.Option(help="Of shuffles and resamples.", min=0)] = 0) -> None:
     """How well a bundle decodes the held-out runs of a data set: every measure with its interval and chance band."""
     from offline_training.corpus_search import probes_of  # noqa: PLC0415
-    from offline_training.evaluate import decode_runs, score_runs  # noqa: PLC0415
+    from offline_training.evaluate import score_runs  # noqa: PLC0415
     from offline_training.evaluation.scorecard import Draws  # noqa: PLC0415
     from offline_training.evaluation_figures import evaluation_figures  # noqa: PLC0415
     from offline_training.evaluation_page.page import write_page  # noqa: PLC0415
+    from offline_training.evaluation_subject import decoded_subject  # noqa: PLC0415
     from offline_training.recordings import read_recordings  # noqa: PLC0415
-    from offline_training.runs import read_dataset  # noqa: PLC0415
     from offline_training.workers import workers as open_workers  # noqa: PLC0415
-    from realtime.bundle import read_bundle  # noqa: PLC0415
     from realtime.music.catalogue import read_catalogue  # noqa: PLC0415
 
     corpus, draws = catalogue or dataset / "stimuli", Draws(n_permutations=permutations, seed=seed)
     with one_sentence_of_ours():
-        music, chosen, runs = read_catalogue(corpus), read_bundle(bundle), read_dataset(dataset, subject)
-        tracks = read_recordings(corpus).of_clip
+        music, tracks = read_catalogue(corpus), read_recordings(corpus).of_clip
         with progress_bars(Console()) as progress, open_workers(workers) as executor:
-            decoded = decode_runs(chosen, runs.test, music, executor, progress)
-            evaluation = score_runs(decoded, chosen, music)
+            person = decoded_subject(bundle, dataset, subject, music, executor, progress)
+            evaluation = score_runs(person.decoded, person.decoder.reliability, music)
             figures: dict[str, Any] = evaluation.figures()
             if json_file is not None or page is not None or session is not None:
                 probes = probes_of(corpus, music.space)
                 remaking = _remaking(music, probes, scorer, music_trials)
-                figures |= evaluation_figures(chosen, runs, music, decoded, tracks, draws, probes, session, remaking,
-                                              progress)
+                figures |= evaluation_figures(person.decoder, person.runs, music, person.decoded, tracks, draws,
+                                              probes, session, remaking, progress)
             if whole:
                 with _kept(keep) as folder:
-                    further = _whole(chosen, runs, music, corpus, decoded, tracks, draws, folder, maps, executor,
-                                     progress)
+                    further = _whole(person, music, corpus, tracks, draws, folder, maps, executor, progress)
                 figures |= further
         if page is not None:
             write_page(figures, page)
@@ -106,21 +103,17 @@ def _remaking(music: Any, probes: Any, scorer: str, n_trials: int) -> Any:
     return Remaking(open_scorer(scorer), probes, makers_in(music.space), n_trials)
 
 
-def _whole(bundle: Any, runs: Any, music: Any, corpus: Path, decoded: Any, tracks: Any, draws: Any, folder: Path,
-           maps: Path | None, executor: Any, progress: Any) -> dict[str, Any]:
+def _whole(person: Any, music: Any, corpus: Path, tracks: Any, draws: Any, folder: Path, maps: Path | None,
+           executor: Any, progress: Any) -> dict[str, Any]:
     from offline_training.encoding.model import EncodingSettings  # noqa: PLC0415
     from offline_training.evaluation_figures import decoded_table  # noqa: PLC0415
-    from offline_training.evaluation_refits import (  # noqa: PLC0415
-        encoding_figures,
-        refit_figures,
-        target_kinds,
-        whole_session,
-    )
+    from offline_training.evaluation_refits import encoding_figures, refit_figures, target_kinds  # noqa: PLC0415
 
-    session = whole_session(bundle, runs, music, tracks, folder, executor, progress)
+    session = person.whole(music, tracks, folder, executor, progress)
     clips = sorted({*session.training.heard.clip_ids, *session.test.heard.clip_ids})
     kinds = target_kinds(music, corpus, clips)
-    figures = refit_figures(session, decoded_table(decoded, runs, music, tracks), music, kinds, draws, progress)
+    table = decoded_table(person.decoded, person.runs, music, tracks)
+    figures = refit_figures(session, table, music, kinds, draws, progress)
     settings = EncodingSettings(n_permutations=max(draws.n_permutations, EncodingSettings().n_permutations),
                                 seed=draws.seed)
     return figures | {"encoding": encoding_figures(session, kinds, settings, maps, progress)}

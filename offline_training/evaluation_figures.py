@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.decoder_facts import DecoderFacts
 from offline_training.errors import DatasetError, FitError
 from offline_training.evaluate import DecodedRun, final_rows, posteriors
 from offline_training.evaluation.controls import Known, controls
 from offline_training.evaluation.courses import repeat_figures, time_course
-from offline_training.evaluation.heard import ClipFacts, Heard, heard_in
+from offline_training.evaluation.heard import ClipFacts, HasSession, Heard, heard_in
 from offline_training.evaluation.leakage import leakage
 from offline_training.evaluation.live import against_live, read_live
 from offline_training.evaluation.music import class_agreement
@@ -20,11 +21,10 @@ from offline_training.evaluation.scorecard import Draws, Judged, scorecard
 from offline_training.evaluation.sureness import sureness
 from offline_training.progress import Progress
 from offline_training.remade_music import Remaking, remade_music
-from offline_training.runs import Dataset
 from realtime.atomic import without_nan
-from realtime.bundle import Bundle
 from realtime.music.attributes import AttributeProbes
 from realtime.music.catalogue import Catalogue
+from realtime.reliability import Reliability
 
 FORMAT = "innerear evaluation 1"
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ class Decoded:
     counts: NDArray[np.intp]
 
 
-def decoded_table(decoded: Sequence[DecodedRun], dataset: Dataset, catalogue: Catalogue,
+def decoded_table(decoded: Sequence[DecodedRun], dataset: HasSession, catalogue: Catalogue,
                   tracks: Mapping[str, str]) -> Decoded:
     """Predictions of all held-out runs beside what was heard.
 
@@ -69,7 +69,7 @@ def decoded_table(decoded: Sequence[DecodedRun], dataset: Dataset, catalogue: Ca
     return Decoded(tuple(decoded), heard, judged, counts)
 
 
-def clip_facts(dataset: Dataset, catalogue: Catalogue, tracks: Mapping[str, str]) -> ClipFacts:
+def clip_facts(dataset: HasSession, catalogue: Catalogue, tracks: Mapping[str, str]) -> ClipFacts:
     """The catalogue's genre of every clip of a data set, and the recordings."""
     clips = {event.clip_id for run in (*dataset.training, *dataset.test) for event in run.events if event.clip_id}
     return ClipFacts({clip: catalogue.clip(clip).genre for clip in clips if clip in catalogue}, tracks)
@@ -80,17 +80,17 @@ def targets_of(heard: Heard, catalogue: Catalogue) -> Floats:
     return np.stack([catalogue.embedding(clip) for clip in heard.clip_ids]).astype(np.float64)
 
 
-def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, decoded: Sequence[DecodedRun],
-                       tracks: Mapping[str, str], draws: Draws | None = None, probes: AttributeProbes | None = None,
-                       session: Path | None = None, remaking: Remaking | None = None,
-                       progress: Progress | None = None) -> dict[str, Any]:
+def evaluation_figures(decoder: DecoderFacts, dataset: HasSession, catalogue: Catalogue,
+                       decoded: Sequence[DecodedRun], tracks: Mapping[str, str], draws: Draws | None = None,
+                       probes: AttributeProbes | None = None, session: Path | None = None,
+                       remaking: Remaking | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Everything that needs no further fit.
 
     Parameters
     ----------
-    bundle : Bundle
-    dataset : Dataset
-        Its training runs' events are read for the controls and the leakage checks, not their images.
+    decoder : DecoderFacts
+    dataset : HasSession
+        Its training runs' events are read for the controls and the leakage checks, not their responses.
     catalogue : Catalogue
     decoded : sequence of DecodedRun
         The test runs.
@@ -113,21 +113,21 @@ def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, d
         The session is not of one of these runs.
     """
     draws, table = draws or Draws(), decoded_table(decoded, dataset, catalogue, tracks)
-    manifest, judged = bundle.manifest, table.judged
+    judged = table.judged
     cumulative, single = (np.concatenate([getattr(run, name) for run in decoded], axis=1)
                           for name in ("embeddings", "single"))
     figures: dict[str, Any] = {
         "format": FORMAT,
-        "about": {"bundle": manifest.name, "subject": manifest.subject, "space": asdict(manifest.space),
-                  "n_voxels": len(bundle.voxels), "runs": [run.run_id for run in decoded], "tr_s": _tr_s(bundle),
-                  "lag_volumes": manifest.lag_volumes, "window_volumes": manifest.window_volumes,
+        "about": {"bundle": decoder.name, "subject": decoder.subject, "space": asdict(decoder.space),
+                  "n_voxels": decoder.n_voxels, "runs": [run.run_id for run in decoded], "tr_s": decoder.tr_s,
+                  "lag_volumes": decoder.lag_volumes, "window_volumes": decoder.window_volumes,
                   "n_catalogue": len(catalogue.clips), **asdict(draws)},
         "single_trials": scorecard(judged, draws), "clips_averaged": scorecard(judged.averaged(), draws),
         "time_course": {
-            "single_volume": time_course(single, judged, 0, _tr_s(bundle), draws),
-            "cumulative": time_course(cumulative, judged, manifest.lag_volumes, _tr_s(bundle), draws)},
+            "single_volume": time_course(single, judged, 0, decoder.tr_s, draws),
+            "cumulative": time_course(cumulative, judged, decoder.lag_volumes, decoder.tr_s, draws)},
         "repeats": repeat_figures(judged, draws),
-        "sureness": _sureness(table, bundle, catalogue, draws),
+        "sureness": _sureness(table, decoder.reliability, catalogue, draws),
         "classes": class_agreement(judged, probes, _CLASSES, draws) if probes else None,
     }
     if dataset.training:
@@ -136,7 +136,7 @@ def evaluation_figures(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, d
         known = Known(heard, targets_of(heard, catalogue))
         figures["controls"] = control_cards(judged, known, Known(table.heard, judged.targets), draws)
     if remaking is not None:
-        figures["music"] = _music(table, bundle, catalogue, remaking, draws, progress)
+        figures["music"] = _music(table, decoder.reliability, catalogue, remaking, draws, progress)
     if session is not None:
         figures["live"] = _live(session, table, draws)
     cleaned: dict[str, Any] = without_nan(figures)
@@ -149,10 +149,6 @@ def control_cards(judged: Judged, training: Known, test: Known, draws: Draws) ->
             for name, rows in controls(training, test, draws.seed).items()}
 
 
-def _tr_s(bundle: Bundle) -> float:
-    return float(bundle.manifest.preprocessing.tr_s)
-
-
 def _leakage(training: Heard, test: Heard) -> dict[str, Any]:
     try:
         return leakage(training, test)
@@ -161,19 +157,19 @@ def _leakage(training: Heard, test: Heard) -> dict[str, Any]:
             {"what": "the training runs can be dealt into folds", "holds": False, "n_found": 1, "found": [str(exc)]}]}
 
 
-def _sureness(table: Decoded, bundle: Bundle, catalogue: Catalogue, draws: Draws) -> dict[str, Any] | None:
+def _sureness(table: Decoded, reliability: Reliability, catalogue: Catalogue, draws: Draws) -> dict[str, Any] | None:
     there = np.flatnonzero(table.counts > 0)
     if not len(there):
         return None
-    rows = posteriors(table.judged.predictions[there], table.counts[there], bundle, catalogue)
+    rows = posteriors(table.judged.predictions[there], table.counts[there], reliability, catalogue)
     heard = np.array([catalogue.row(table.heard.clip_ids[t]) for t in there], np.intp)
     return sureness(rows, heard, [clip.genre for clip in catalogue.clips], draws.seed)
 
 
-def _music(table: Decoded, bundle: Bundle, catalogue: Catalogue, remaking: Remaking, draws: Draws,
+def _music(table: Decoded, reliability: Reliability, catalogue: Catalogue, remaking: Remaking, draws: Draws,
            progress: Progress | None) -> dict[str, Any]:
     try:
-        return remade_music(table.judged, table.counts, bundle, catalogue, remaking, draws, progress)
+        return remade_music(table.judged, table.counts, reliability, catalogue, remaking, draws, progress)
     except DatasetError as exc:
         return {"missing": f"The music could not be heard again: {exc}."}
 

@@ -1,6 +1,6 @@
 """What takes all runs and further fits: the table of targets, a genre left out, motion alone, encoding models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.corpus import read_entries
+from offline_training.decoder_facts import DecoderFacts, facts_of
 from offline_training.design import Frame
 from offline_training.embedders import open_embedder
 from offline_training.encoding.maps import Space, draw, write_maps
@@ -51,12 +52,13 @@ class Whole:
     Attributes
     ----------
     responses : Responses
-    space : Space
+    space : Space or None
+        Where the voxels lie; ready-made arrays do not say.
     training, test : TrialRows
     """
 
     responses: Responses
-    space: Space
+    space: Space | None
     training: TrialRows
     test: TrialRows
 
@@ -94,10 +96,21 @@ def whole_session(bundle: Bundle, dataset: Dataset, catalogue: Catalogue, tracks
     frame = Frame(bundle.reference, bundle.affine, voxels, manifest.preprocessing, bundle.tissues)
     sampled = sample_runs((*dataset.training, *dataset.test), frame, folder, executor, progress)
     responses = responses_of(dataset.subject, sampled, frame, [run.run_id for run in dataset.test], folder)
-    known = clip_facts(dataset, catalogue, tracks)
-    rows = [trial_rows(runs, responses.tr_s, manifest.lag_volumes, manifest.window_volumes, known)
-            for runs in (responses.training, responses.test)]
-    return Whole(responses, Space(bundle.reference, bundle.affine, voxels), rows[0], rows[1])
+    return Whole(responses, Space(bundle.reference, bundle.affine, voxels), *_rows(responses, facts_of(bundle),
+                                                                                  catalogue, tracks))
+
+
+def whole_arrays(decoder: DecoderFacts, responses: Responses, catalogue: Catalogue,
+                 tracks: Mapping[str, str]) -> Whole:
+    """The same of ready-made arrays: every voxel that can be used, of no known place."""
+    return Whole(responses, None, *_rows(responses, decoder, catalogue, tracks))
+
+
+def _rows(responses: Responses, decoder: DecoderFacts, catalogue: Catalogue,
+          tracks: Mapping[str, str]) -> Iterator[TrialRows]:
+    known = clip_facts(responses, catalogue, tracks)
+    for runs in (responses.training, responses.test):
+        yield trial_rows(runs, responses.tr_s, decoder.lag_volumes, decoder.window_volumes, known)
 
 
 def _voxels(bundle: Bundle, dataset: Dataset) -> NDArray[np.int32]:
@@ -138,8 +151,9 @@ def refit_figures(whole: Whole, decoded: Decoded, catalogue: Catalogue, kinds: K
     table: dict[str, Any] = {}
     for name in counted(iter(kinds), "decoding other targets", len(kinds), progress):
         table |= target_table(whole.training, whole.test, {name: kinds[name]}, draws=draws)
-    known = Known(whole.training.heard, targets[0], whole.training.motion)
-    asked = Known(whole.test.heard, targets[1], whole.test.motion)
+    moved = whole.space is not None  # arrays do not say how the head moved
+    known = Known(whole.training.heard, targets[0], whole.training.motion if moved else None)
+    asked = Known(whole.test.heard, targets[1], whole.test.motion if moved else None)
     same = whole.test.heard.clip_ids == decoded.heard.clip_ids  # else some trial had too few volumes: judge those left
     judged = decoded.judged if same else None
     cleaned: dict[str, Any] = without_nan({
@@ -158,6 +172,8 @@ def encoding_figures(whole: Whole, kinds: Kinds, settings: EncodingSettings, fol
     for number, name in enumerate(counted(iter(kinds), "encoding models", len(kinds), progress)):
         scores = encode(training, test, kinds[name], settings)
         found[name] = figures(scores)
+        if whole.space is None:
+            continue
         if folder is not None:
             paths = write_maps(folder, f"encoding-{number}", scores, whole.space)
             found[name]["maps"] = [path.name for path in paths]

@@ -20,7 +20,6 @@ from offline_training.generator.makers import makers
 from offline_training.generator.pieces import played
 from offline_training.heard_again import check_second, embed_clips, embed_sound
 from offline_training.progress import Progress, counted
-from realtime.bundle import Bundle
 from realtime.generators.conditioning import snap
 from realtime.generators.settings import GeneratorSettings
 from realtime.generators.token_model import read_spec
@@ -29,6 +28,7 @@ from realtime.music.attributes import AttributeProbes
 from realtime.music.catalogue import Catalogue
 from realtime.music.onnx_embedder import OnnxEmbedder
 from realtime.playback.settings import RATE_HZ
+from realtime.reliability import Reliability
 
 MOST_TRIALS = 60
 
@@ -62,8 +62,8 @@ def makers_in(space: EmbeddingSpace) -> dict[str, Make]:
     return {name: make for folder in fitting for name, make in makers(folder).items()}
 
 
-def remade_music(judged: Judged, counts: NDArray[np.intp], bundle: Bundle, catalogue: Catalogue, how: Remaking,
-                 draws: Draws, progress: Progress | None = None) -> dict[str, Any]:
+def remade_music(judged: Judged, counts: NDArray[np.intp], reliability: Reliability, catalogue: Catalogue,
+                 how: Remaking, draws: Draws, progress: Progress | None = None) -> dict[str, Any]:
     """Figures of decoded, retrieved and generated music.
 
     Parameters
@@ -72,7 +72,7 @@ def remade_music(judged: Judged, counts: NDArray[np.intp], bundle: Bundle, catal
         Single trials in the catalogue's space.
     counts : intp array of shape (n_trials,)
         Usable volumes behind each; trials without any are left out.
-    bundle : Bundle
+    reliability : Reliability
     catalogue : Catalogue
         With its audio.
     how : Remaking
@@ -94,7 +94,7 @@ def remade_music(judged: Judged, counts: NDArray[np.intp], bundle: Bundle, catal
     there = np.flatnonzero(counts > 0)
     rows = np.sort(np.random.default_rng(draws.seed).permutation(there)[: how.most_trials])
     own = _only(judged, rows)
-    best = best_clips(own.predictions, counts[rows], bundle, catalogue)
+    best = best_clips(own.predictions, counts[rows], reliability, catalogue)
     clips = embed_clips(catalogue, [*own.clip_ids, *best], how.scorer, progress)
     heard = replace(own, targets=np.stack([clips[name] for name in own.clip_ids]).astype(np.float64))
     sources = {"decoded": {"space": catalogue.space.name} | music_card(own, how.probes, draws)}

@@ -7,28 +7,24 @@ data hold, and the live figures come from the images.
 
 import shutil
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from offline_training.array_decoder import ArrayDecoder, decode_arrays, write_array_decoder
+from offline_training.decoder_facts import DecoderFacts
 from offline_training.errors import DatasetError
+from offline_training.evaluate import score_runs
 from offline_training.fit import DecoderFit, fit_decoder
-from offline_training.linear_map import LinearMap
 from offline_training.material import check_clips
 from offline_training.recordings import Recordings
 from offline_training.response_arrays import ResponseArrays
-from offline_training.responses import Responses
 from offline_training.train_settings import TrainSettings
-from offline_training.windows import find_trials, whole_rows
-from realtime.atomic import without_nan, write_bytes, write_json
+from realtime.atomic import without_nan, write_json
 from realtime.music.catalogue import Catalogue
-from realtime.scoring import identification_accuracy, permutation_band, rank_score, verdict
 
 
 @dataclass(frozen=True, eq=False)
-class ArrayDecoder:
+class TrainedOnArrays:
     """What was fitted, and how well it does.
 
     Attributes
@@ -46,7 +42,7 @@ class ArrayDecoder:
 
 
 def train_on_arrays(arrays: ResponseArrays, catalogue: Catalogue, folder: Path,
-                    settings: TrainSettings | None = None, recordings: Recordings | None = None) -> ArrayDecoder:
+                    settings: TrainSettings | None = None, recordings: Recordings | None = None) -> TrainedOnArrays:
     """Fit on the training runs, score on the held-out ones, and write decoder.npz and figures.json.
 
     Raises
@@ -69,40 +65,22 @@ def train_on_arrays(arrays: ResponseArrays, catalogue: Catalogue, folder: Path,
                                "n_sessions": len({run.session for run in responses.runs}),
                                "cross_validated_identification": fit.identification,
                                "notes": [*arrays.notes, *fit.notes]}
-    said = ""
+    facts = DecoderFacts(folder.name, f"sub-{responses.subject}", catalogue.space, len(fit.decoder.voxels),
+                         responses.tr_s, fit.window.lag_volumes, fit.window.n_volumes, fit.reliability)
+    made, said = ArrayDecoder(facts, fit.decoder, len(responses.regions)), ""
     if responses.test:
-        scored, said = _score(fit, responses, catalogue, settings.fit.smallest_share)
-        figures |= scored
-    _write(folder, fit.decoder, catalogue, without_nan(figures))
-    return ArrayDecoder(fit, figures, said)
+        scored = score_runs(decode_arrays(made, responses), fit.reliability, catalogue)
+        figures, said = figures | scored.figures(), scored.verdict
+    _write(folder, made, without_nan(figures))
+    return TrainedOnArrays(fit, figures, said)
 
 
-def _score(fit: DecoderFit, responses: Responses, catalogue: Catalogue,
-           smallest_share: float) -> tuple[dict[str, Any], str]:
-    test = find_trials(responses.test, responses.tr_s, [fit.window], smallest_share)
-    decoded, clips = fit.decoder.predict(whole_rows(test, responses.tr_s, fit.window)), list(test.clip_ids)
-    targets = np.stack([catalogue.embedding(clip) for clip in clips]).astype(np.float64)
-    score = identification_accuracy(decoded, targets, clips)
-    band = permutation_band(decoded, targets, clips, list(test.run_ids))
-    names, first, own = np.unique(clips, return_index=True, return_inverse=True)
-    averaged = np.stack([decoded[own == k].mean(axis=0) for k in range(len(names))])
-    repeats = identification_accuracy(averaged, targets[first], names.tolist())
-    ranks = rank_score(decoded, targets, clips)
-    figures = {"identification_accuracy": score.mean, "chance_p95": band.p95, "chance_p99": band.p99,
-               "p_value": band.p_value, "repeats_averaged": repeats.mean, "n_trials": score.n_trials,
-               "n_clips": ranks.n_candidates, "median_rank": ranks.median_rank, "top1": ranks.top1, "top3": ranks.top3}
-    return figures, verdict(score, band)
-
-
-def _write(folder: Path, decoder: LinearMap, catalogue: Catalogue, figures: dict[str, Any]) -> None:
+def _write(folder: Path, made: ArrayDecoder, figures: dict[str, Any]) -> None:
     """Both files or none: what was there is replaced when the new ones are whole."""
     scratch = folder.with_name(folder.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    buffer = BytesIO()
-    np.savez(buffer, space=np.array(str(catalogue.space)), voxels=decoder.voxels, mu=decoder.mu, sigma=decoder.sigma,
-             weights=decoder.weights, intercept=decoder.intercept)
-    write_bytes(scratch / "decoder.npz", buffer.getvalue())
+    write_array_decoder(scratch, made)
     write_json(scratch / "figures.json", figures)
     shutil.rmtree(folder, ignore_errors=True)
     scratch.replace(folder)

@@ -9,12 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from offline_training.__main__ import app
+from offline_training.array_decoder import ArrayDecoder, decode_arrays, read_array_decoder, write_array_decoder
+from offline_training.corpus import index_corpus
+from offline_training.corpus_composed import CorpusSettings, build_corpus
+from offline_training.decoder_facts import DecoderFacts
+from offline_training.embedders import open_embedder
 from offline_training.errors import DatasetError
+from offline_training.linear_map import LinearMap
 from offline_training.response_arrays import read_arrays
 from offline_training.windows import Window, find_trials, whole_rows
 from realtime.errors import EventsError
 from realtime.messages import Clip, EmbeddingSpace
-from realtime.music.catalogue import Catalogue
+from realtime.music.catalogue import Catalogue, read_catalogue
+from realtime.reliability import Reliability
 from tests import builders
 
 CLIPS = [f"g{k % 3}.{k:05d}" for k in range(8)]
@@ -138,12 +145,13 @@ def test_arrays_without_events_or_of_somebody_else_are_refused(tmp_path) -> None
         read_arrays(folder)
 
 
-def test_a_decoder_of_arrays_comes_from_the_command_line_and_bad_input_leaves_nothing(tmp_path) -> None:
-    folder, corpus = array_folder(tmp_path / "arrays", n_voxels=40), builders.write_corpus(tmp_path / "corpus")
-    names = dict(zip([*CLIPS, "g7.00070", "g8.00080"], [f"clip{k:02d}" for k in range(10)], strict=True))
-    vectors = dict(zip(names.values(), np.load(corpus / "embeddings.npy"), strict=False))
+def musical_arrays(folder: Path, corpus: Path) -> Path:
+    """`array_folder` with forty voxels that tell of the corpus's music, three volumes late."""
+    array_folder(folder, n_voxels=40)
+    music = read_catalogue(corpus)
+    names = dict(zip([*CLIPS, "g7.00070", "g8.00080"], [clip.clip_id for clip in music.clips[:10]], strict=True))
     rng = np.random.default_rng(3)
-    mixing = rng.standard_normal((builders.DIM, 40))
+    mixing = rng.standard_normal((music.space.dim, 40))
     for task in ("Training", "Test"):
         array = []
         for path in sorted(folder.glob(f"*task-{task}*_events.tsv")):
@@ -151,9 +159,15 @@ def test_a_decoder_of_arrays_comes_from_the_command_line_and_bad_input_leaves_no
             clips = [names[f"{line[2].strip(chr(39))}.{int(line[3]):05d}"] for line in lines]
             path.write_text("onset\tduration\tclip_id\n" + "".join(
                 f"{line[0]}\t{line[1]}\t{clip}\n" for line, clip in zip(lines, clips, strict=True)))
-            signal = np.repeat([vectors[clip] for clip in clips[1:]], 10, axis=0) @ mixing
+            signal = np.repeat([music.embedding(clip) for clip in clips[1:]], 10, axis=0) @ mixing
             array.append(np.roll(signal, 3, axis=0) + rng.standard_normal(signal.shape))
         np.save(folder / f"sub-001_Resp_{task}.npy", np.concatenate(array).T)
+    return folder
+
+
+def test_a_decoder_of_arrays_comes_from_the_command_line_and_bad_input_leaves_nothing(tmp_path) -> None:
+    corpus = builders.write_corpus(tmp_path / "corpus")
+    folder = musical_arrays(tmp_path / "arrays", corpus)
     out, figures = tmp_path / "decoder", tmp_path / "figures.json"
     arguments = ["train", str(folder), str(out), "--catalogue", str(corpus), "--json", str(figures)]
     done = CliRunner().invoke(app, arguments)
@@ -170,3 +184,53 @@ def test_a_decoder_of_arrays_comes_from_the_command_line_and_bad_input_leaves_no
     assert len(done.output.strip().splitlines()) == 1
     assert not out.exists()
     assert not out.with_name("decoder.part").exists()
+
+
+def test_a_decoder_of_arrays_is_evaluated_as_a_bundle_is(tmp_path) -> None:
+    corpus = tmp_path / "corpus"
+    build_corpus(corpus, CorpusSettings(n_per_genre=1, n_test_per_genre=0, duration_s=5.0, rate_hz=16000))
+    index_corpus(corpus, open_embedder("synth-128"))
+    folder, out = musical_arrays(tmp_path / "arrays", corpus), tmp_path / "decoder"
+    trained = CliRunner().invoke(app, ["train", str(folder), str(out), "--catalogue", str(corpus)])
+    assert trained.exit_code == 0, trained.output
+    figures, page = tmp_path / "figures.json", tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["evaluate", str(out), str(folder), "--catalogue", str(corpus), "--whole",
+                                    "--permutations", "1000", "--music", "0", "--json", str(figures), "--html",
+                                    str(page)])
+    assert done.exit_code == 0, done.output
+    said, before = json.loads(figures.read_text()), json.loads((out / "figures.json").read_text())
+    assert (said["about"]["subject"], said["about"]["n_voxels"]) == ("sub-001", 40)
+    assert said["identification_accuracy"] == before["identification_accuracy"]
+    assert said["single_trials"]["identification"]["value"] == pytest.approx(before["identification_accuracy"])
+    assert {"clips_averaged", "time_course", "repeats", "sureness", "controls", "leakage", "targets",
+            "encoding"} <= said.keys()
+    assert "motion only" not in said["controls"]  # arrays do not say how the head moved
+    assert [one["volume"] for one in said["time_course"]["single_volume"]] == list(
+        range(said["about"]["lag_volumes"] + said["about"]["window_volumes"]))
+    assert "Was the music decoded?" in page.read_text()
+
+
+def test_what_arrays_decode_is_the_decoder_of_the_mean_of_their_volumes(tmp_path) -> None:
+    folder = array_folder(tmp_path / "arrays")
+    responses = read_arrays(folder).responses
+    rng = np.random.default_rng(5)
+    linear = LinearMap(np.array([2, 7, 11]), rng.normal(size=3), np.ones(3), rng.normal(size=(3, 4)),
+                       rng.normal(size=4))
+    maps = np.zeros((6, 1, 4), np.float32)
+    facts = DecoderFacts("one", "sub-001", EmbeddingSpace("four", 4, "0" * 64), 3, 1.5, 3, 6,
+                         Reliability(np.zeros(4, np.float32), maps, maps, np.zeros(6, np.float32)))
+    (tmp_path / "out").mkdir()
+    write_array_decoder(tmp_path / "out", ArrayDecoder(facts, linear, 30))
+    run, = decode_arrays(read_array_decoder(tmp_path / "out"), responses)
+    rows = responses.test[0].responses[:, linear.voxels]
+    assert run.clip_ids == ("g7.00070", "g8.00080") * 4
+    np.testing.assert_allclose(run.embeddings[3, 2], linear.apply(rows[23:27].mean(axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(run.single[5, 2], linear.apply(rows[25]), rtol=1e-5)
+    assert np.isfinite(run.embeddings[:, 6]).all()
+    with pytest.raises(DatasetError, match=r"have 30 usable voxels .* was trained on 31"):
+        decode_arrays(ArrayDecoder(facts, linear, 31), responses)
+    with pytest.raises(DatasetError, match="cannot be read as a decoder of arrays"):
+        read_array_decoder(tmp_path)
+    (folder / "sub-001_Resp_Test.npy").unlink()
+    with pytest.raises(DatasetError, match="has no test array"):
+        decode_arrays(ArrayDecoder(facts, linear, 30), read_arrays(folder).responses)

@@ -24,6 +24,20 @@ class HasEvents(Protocol):
         ...
 
 
+class HasSession(Protocol):
+    """Runs of one person, those to learn from and those held out."""
+
+    @property
+    def training(self) -> Sequence[HasEvents]:
+        """Runs that may be learnt from."""
+        ...
+
+    @property
+    def test(self) -> Sequence[HasEvents]:
+        """Runs held out."""
+        ...
+
+
 @dataclass(frozen=True)
 class ClipFacts:
     """What is known of clips besides the events: their genres, and the recordings they were cut from."""
