@@ -5,8 +5,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +21,10 @@ from realtime.session.folder import SessionFolder
 from realtime.session.summary import Figures
 from scanner_bridge.complaints import fail, one_sentence
 from scanner_bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from realtime.console.post import Post
+    from realtime.visit.plan import PlanSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="The live program: volumes in, music out.")
@@ -65,15 +70,15 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
           ) -> None:
     """Preflight: from the scanner to the sound, link by link, and once with a simulated scanner; 0: all can start."""
     with _one_sentence():
-        if plan is not None:
-            _check_plan(plan)
-            return
-        settings = _settings(config, bundle, catalogue, session, events, endpoint, broker, sink)
+        visit = None if plan is None else _plan(plan)
+        settings = (_settings(config, bundle, catalogue, session, events, endpoint, broker, sink) if visit is None
+                    else visit.check_settings())
+    more = list if visit is None else partial(_problems, visit)
     from realtime.console.findings import first_broken  # noqa: PLC0415
     from realtime.console.preflight import preflight  # noqa: PLC0415
 
     found = []
-    for finding in preflight(settings, whole=not quick):
+    for finding in preflight(settings, not quick, more):
         found.append(finding)
         print_finding(finding, lines)
     broken = first_broken(found)
@@ -84,34 +89,49 @@ def check(config: ConfigOption = None, bundle: BundleOption = None, catalogue: C
         raise typer.Exit(1)
 
 
-def _check_plan(plan: Path) -> None:
-    from realtime.visit.designs import plan_problems  # noqa: PLC0415
+def _plan(path: Path) -> "PlanSettings":
     from realtime.visit.plan import PlanSettings  # noqa: PLC0415
 
-    found = plan_problems(load_settings(plan, PlanSettings))
-    for problem in found:
-        Console(stderr=True).print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True, highlight=False)
-    if found:
-        raise typer.Exit(1)
-    Console().print("[green]✓[/green] subject, bundle, music, designs, allocation fit together")
+    return load_settings(path, PlanSettings)
+
+
+def _problems(plan: "PlanSettings") -> list[str]:
+    from realtime.visit.designs import plan_problems  # noqa: PLC0415
+
+    return plan_problems(plan)
 
 
 @app.command()
-def console(config: Annotated[Path, typer.Option("--config", help="The live program's own TOML file.")],
+def console(config: Annotated[Path | None, typer.Option("--config", help="The live program's own TOML file.")] = None,
+            plan: Annotated[Path | None, typer.Option(help="Of a visit, instead: configs/plan.toml.")] = None,
             session: SessionOption = None,
             host: Annotated[str | None, typer.Option(help="Address of the page.")] = None,
             port: Annotated[int | None, typer.Option(help="Port of the page.")] = None) -> None:
-    """Serve the operator's page for a session, in the browser; closing it changes nothing."""
+    """Serve the operator's page for a session or a visit, in the browser; closing it changes nothing."""
+    if (config is None) == (plan is None):
+        fail("the console shows a session (--config FILE) or a visit (--plan FILE): name one of them")
     with _one_sentence():
-        overrides = {"session": session, "console.host": host, "console.port": port}
-        settings = load_settings(config, LiveSettings, overrides)
         from realtime.console.station import Station  # noqa: PLC0415
 
-        options = ["--config", str(config)] + (["--session", str(session)] if session else [])
-        station = Station(settings, tuple(options))
+        station = Station(_post(config, plan, session, {"console.host": host, "console.port": port}))
+        at = station.post.console
         ask = "/?token=… (the word in console.token)" if station.token else ""
-        typer.echo(f"the console is at http://{settings.console.host}:{settings.console.port}{ask}", err=True)
+        typer.echo(f"the console is at http://{at.host}:{at.port}{ask}", err=True)
         asyncio.run(station.run())
+
+
+def _post(config: Path | None, plan: Path | None, session: Path | None, overrides: dict[str, Any]) -> "Post":
+    """What the console stands at."""
+    from realtime.console.post import post_of_session  # noqa: PLC0415
+
+    if plan is not None:
+        from realtime.visit.plan import PlanSettings  # noqa: PLC0415
+        from realtime.visit.post import post_of_visit  # noqa: PLC0415
+
+        return post_of_visit(load_settings(plan, PlanSettings, overrides), plan)
+    assert config is not None
+    settings = load_settings(config, LiveSettings, {"session": session, **overrides})
+    return post_of_session(settings, ("--config", str(config), *(("--session", str(session)) if session else ())))
 
 
 @app.command()

@@ -9,7 +9,9 @@ from typing import Any, Self
 
 from realtime.bus import BusSettings
 from realtime.bus_remote import Remote
+from realtime.config import ConsoleSettings
 from realtime.console.deeds import Deeds
+from realtime.console.post import Post
 from realtime.console.story import Story, hear
 from realtime.console.view import View, look
 from realtime.session.folder import SessionFolder, topic_name
@@ -28,7 +30,9 @@ class Watcher:
         self.heard: list[tuple[float, str, dict[str, Any]]] = []
         settings = BusSettings(topic_name(room.session), port=room.broker_port)
         self._remote = Remote(settings, self.hear)
-        self.deeds = Deeds(SessionFolder(room.session), (), (), (), self._remote, lambda: self.story)
+        home = SessionFolder(room.session)
+        post = Post(settings, False, ConsoleSettings(), home, lambda: home, (), ())
+        self.deeds = Deeds(post, self._remote, lambda: self.story)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

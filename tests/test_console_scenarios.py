@@ -157,7 +157,7 @@ def test_a_disk_that_is_nearly_full(room: Room, broker: BrokerProcess, tmp_path:
 
 def test_a_live_program_that_cannot_start_says_why(room: Room, watcher: Watcher) -> None:
     nowhere = replace(room, world=replace(room.world, bundle=room.session / "nothing"))
-    watcher.deeds.live_command = tuple(nowhere.command()[4:])
+    watcher.deeds.post = replace(watcher.deeds.post, start=tuple(nowhere.command()[4:]))
     assert "The live program starts" in watcher.command("arm")
     words: list[str] = []
     until(lambda: bool(words) or bool(words.append(said) if (said := watcher.deeds.last_words()) else None), "it ended")

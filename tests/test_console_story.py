@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.bundle import Bundle
-from realtime.console import panels, slices
+from realtime.console import panels, slices, visit_panel
 from realtime.console.alarms import Alarm, alarms
 from realtime.console.chance import chance_band
 from realtime.console.findings import LINKS, Check, Finding, first_broken, nothing_checked, walk
@@ -64,7 +64,19 @@ def everything(view: View) -> str:
     return "".join((panels.head(view), panels.alarm_list(view.alarms), panels.slices(view), panels.motion(view),
                     panels.evidence(view, ChanceBand((0.3, 0.4))), panels.sound(view), panels.quality(view),
                     panels.waterfall(view), panels.timeline(view), panels.controls(view),
-                    panels.preflight(view, findings, False)))
+                    panels.preflight(view, findings, False), visit_panel.visit(view)))
+
+
+PLAN = {"waiting": "go", "words": "", "actions": ["go", "again", "skip", "out", "end"], "run": "02-train", "place": 1,
+        "runs": ["reference", "train", "transfer"], "kinds": ["reference", "feedback", "transfer"],
+        "n_volumes": [8, 20, 20], "done": ["01-reference"], "aborted": ["02-train"], "positioning": 1, "overlay": {},
+        "subject": "sub-00"}
+HERE = {"stopped": False, "free_bytes": 10**12, "recorded_by": 7, "embedded": True}
+
+
+def visiting(**told: Any) -> Story:
+    """A visit whose program runs, between two runs unless told otherwise."""
+    return running(3, ("here", HERE, 3.0), ("state", {"state": "ended"}, 3.0), ("plan", {**PLAN, **told}, 3.0))
 
 
 def texts(story: Story, now_s: float) -> str:
@@ -92,8 +104,9 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
                     max_leaves=8)
 
 
-@given(st.sampled_from(["about", "state", "step", "sound", "slices", "alarm", "link", "here", "nonsense"]),
-       st.dictionaries(st.sampled_from([*step(0), *SOUND, *ABOUT, "text", "planes", "state", "up"]), JSON))
+@given(st.sampled_from(["about", "state", "step", "sound", "slices", "alarm", "link", "here", "plan",
+                        "nonsense"]),
+       st.dictionaries(st.sampled_from([*step(0), *SOUND, *ABOUT, *PLAN, "text", "planes", "state", "up"]), JSON))
 def test_nothing_that_anybody_publishes_breaks_the_page(topic: str, payload: dict[str, Any]) -> None:
     base = {"step": step(3), "sound": SOUND, "about": ABOUT, "state": RUNNING}.get(topic, {})
     story = hear(running(2), topic, {**base, **payload}, 3.0)
@@ -322,3 +335,67 @@ def test_a_blinded_page_shows_the_same_panels_and_no_title() -> None:
     assert "clip0" not in page
     assert page.count("<h2>") == everything(look(open_story, 8.1)).count("<h2>")
     assert "BLINDED" in page
+
+
+# a visit --------------------------------------------------------------------------------------
+
+
+def test_between_two_runs_the_page_says_which_are_done_and_what_may_be_pressed() -> None:
+    view = look(visiting(), 4.0)
+    assert (view.layout, view.headline.word) == ("visit", "YOUR TURN")
+    assert view.headline.sentence.startswith("run 2 of 3, 02-train")
+    assert {"go", "again", "skip", "out", "finish", "stop"} <= view.keys
+    assert not {"arm", "pause", "abort", "end"} & view.keys
+    assert view.visit is not None
+    assert [run.state for run in view.visit.runs] == ["done", "next", "to come"]
+    assert view.visit.runs[1].n_aborted == 1
+    page = everything(view)
+    assert 'data-deed="go"><kbd>G</kbd>' in page
+    assert 'data-deed="accept" disabled' in page
+    assert "next, 1 aborted" in page
+
+
+def test_a_reference_is_judged_by_its_picture_and_by_how_alike_it_is() -> None:
+    lie = {"correlation": 0.97, "shift_mm": 1.0, "turn_deg": 0.5}
+    judged = {"waiting": "accept", "run": "01-reference", "place": 0, "actions": ["accept", "refuse", "out", "end"]}
+    view = look(visiting(**judged, overlay=lie), 4.0)
+    assert view.headline.word == "JUDGE THE PICTURE"
+    assert view.alarms == ()
+    assert '<img alt="reference" src="/overlay?01-reference">' in everything(view)
+    stranger = look(visiting(**judged, overlay={**lie, "correlation": 0.4}), 4.0)
+    assert "does not look like sub-00's: it correlates 0.40" in stranger.alarms[0].text
+    assert "could not be made" in look(visiting(**judged), 4.0).alarms[0].text
+
+
+def test_the_next_run_of_a_visit_begins_with_nothing_of_the_last() -> None:
+    story = hear(visiting(waiting="run", actions=[]), "about", {**ABOUT, "session": "/visit/02"}, 5.0)
+    assert (story.volume, story.points, story.spans, story.counts) == (-1, (), (), (0, 0, 0))
+    assert look(story, 5.0).layout == "visit"  # until its first volume comes
+    story = hear(hear(story, "state", RUNNING, 6.0), "step", step(0), 7.0)
+    view = look(story, 7.0)
+    assert (view.layout, view.headline.word) == ("run", "RUNNING")
+    assert view.headline.sentence.startswith("run 2 of 3, 02-train: ")
+    assert {"pause", "abort"} <= view.keys
+    assert not view.between
+
+
+def test_a_visit_whose_program_died_says_so_and_how_it_goes_on() -> None:
+    story = hear(hear(visiting(), "here", {**HERE, "recorded_by": 0}, 4.0), "connection", {"up": False}, 4.0)
+    assert look(story, 4.0).keys >= {"arm"}
+    story = hear(hear(running(3), "here", {**HERE, "recorded_by": 0}, 4.0), "connection", {"up": False}, 4.0)
+    assert "gone in the middle of the session, and its broker with it" in texts(story, 4.0)
+    fresh = story_of(("here", {**HERE, "recorded_by": 0}, 0.0), ("connection", {"up": False}, 0.0))
+    assert (look(fresh, 1.0).headline.word, look(fresh, 1.0).alarms) == ("NOT STARTED", ())
+
+
+def test_a_stop_shows_what_was_chosen_and_that_it_does_not_sound() -> None:
+    page = panels.sound(look(running(3, ("here", {**HERE, "stopped": True}, 3.0)), 3.0))
+    assert "♪ off: STOP holds" in page
+    assert "chosen: clip01" in page
+
+
+@pytest.mark.parametrize("damage", [{"place": "x"}, {"kinds": []}, {"overlay": {"correlation": "?"}}, {"runs": 3},
+                                    {"done": None}])
+def test_a_plan_that_is_none_changes_nothing(damage: dict[str, Any]) -> None:
+    before = visiting()
+    assert hear(before, "plan", {**PLAN, **damage}, 5.0) == before

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realtime.console.story import Story
+from realtime.console.visiting import LIKELY
 
 Severity = Literal["person", "data", "note"]
 ORDER = ("person", "data", "note")
@@ -39,7 +40,8 @@ class Alarm:
 
 def alarms(story: Story, now_s: float) -> tuple[Alarm, ...]:
     """Everything wrong at this moment, and what the live program told that nobody has acknowledged."""
-    found = [*_of_sound(story, now_s), *_of_programs(story, now_s), *_of_volumes(story, now_s), *_of_machine(story)]
+    found = [*_of_sound(story, now_s), *_of_programs(story, now_s), *_of_volumes(story, now_s), *_of_visit(story),
+             *_of_machine(story)]
     told = [Alarm(_severity(told.severity), told.text, "", told.count)
             for told in sorted(story.told, key=lambda told: -told.at_s)]
     return tuple(sorted([*found, *told], key=lambda alarm: ORDER.index(alarm.severity)))
@@ -71,7 +73,17 @@ def _of_sound(story: Story, now_s: float) -> list[Alarm]:
     return found
 
 
+def without_program(story: Story) -> bool:
+    """Whether there is no broker because the program that runs it is not there."""
+    return story.connected is False and story.here.embedded and not story.here.recorded_by
+
+
 def _of_programs(story: Story, now_s: float) -> list[Alarm]:
+    if story.connected is False and story.here.embedded and (story.volume < 0 or story.state == "ended"):
+        return []  # it comes, or went, with its program
+    if without_program(story):
+        return [Alarm("data", "The live program is gone in the middle of the session, and its broker with it.",
+                      "A starts them again: it goes on where it was, and no volume is lost.")]
     if story.connected is False:
         return [Alarm("data", "The broker does not answer: nothing below is up to date, and no command arrives.",
                       "The session goes on and records. Start the broker again; STOP works all the same.")]
@@ -109,6 +121,20 @@ def _of_volumes(story: Story, now_s: float) -> list[Alarm]:
     if story.waits_for_start and story.active:
         found.append(Alarm("note", "All decisions wait for your start.", "Press S when the person is ready."))
     return found
+
+
+def _of_visit(story: Story) -> list[Alarm]:
+    visit = story.visit
+    if visit is None or visit.waiting != "accept":
+        return []
+    if visit.lie is None:
+        return [Alarm("data", f"The picture of {visit.run} could not be made; the program's log says why.",
+                      "X has the reference recorded again.")]
+    if visit.lie.likely:
+        return []
+    return [Alarm("person", f"This head does not look like {visit.subject}'s: it correlates "
+                            f"{visit.lie.correlation:.2f} with the training reference, wanted {LIKELY} or more.",
+                  "Is it the right person, and the right plan? If not, X or O, and mend it before anything else.")]
 
 
 def _of_machine(story: Story) -> list[Alarm]:

@@ -15,6 +15,7 @@ import msgspec
 import realtime
 from realtime.bus_remote import Remote
 from realtime.console.findings import Finding
+from realtime.console.post import Post
 from realtime.console.story import Here, Story
 from realtime.console.view import ChanceBand
 from realtime.errors import SessionError
@@ -22,13 +23,16 @@ from realtime.playback.client import ONE_THREAD
 from realtime.playback.halt import halt, rearm
 from realtime.playback.latch import Latch
 from realtime.playback.settings import LOUDEST_DB
-from realtime.session.folder import SessionFolder
 from realtime.session.lock import recorded_by
 
 STEP_DB = 1.0
 _COMMANDS = {"start": "the decisions begin", "mark": "a trial begins with the next volume",
              "note": "the note is in the record", "abort": "this attempt is given up",
              "end": "the session ends"}
+_WORDS = {"go": "the run begins; start the scan when it is armed", "accept": "the reference is accepted",
+          "refuse": "the reference comes again", "again": "the last run comes again", "skip": "the run is left out",
+          "out": "the subject is out", "in": "the subject is in again: a new reference comes first",
+          "finish": "the visit is over"}
 
 
 @dataclass
@@ -37,24 +41,15 @@ class Deeds:
 
     Attributes
     ----------
-    folder : SessionFolder
-        Of the session; on this machine.
-    live_command : tuple of str
-        Arguments of `innerear` that start the live program.
-    check_command : tuple of str
-        Arguments of `innerear` that check everything and print findings as JSON lines.
-    chance_command : tuple of str
-        Arguments of Python that print the band of noise.
+    post : Post
+        The session or visit.
     remote : Remote
         Carries commands.
     story : callable
         What is known now.
     """
 
-    folder: SessionFolder
-    live_command: tuple[str, ...]
-    check_command: tuple[str, ...]
-    chance_command: tuple[str, ...]
+    post: Post
     remote: Remote
     story: Callable[[], Story]
     _live: "subprocess.Popen[bytes] | None" = None
@@ -62,20 +57,26 @@ class Deeds:
 
     def __post_init__(self) -> None:
         self._stopper.submit(lambda: None).result()  # its thread runs before it is needed
+        self._folder = self.post.session()
 
     async def stop(self) -> str:
         """Silence, at the player's door; returns what was done, in a sentence, whatever happens."""
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._stopper, self._halt)
         except OSError as exc:
-            return (f"STOP was given to the player, but {self.folder.path} cannot be written ({exc.strerror}): a "
+            return (f"STOP was given to the player, but {self._folder.path} cannot be written ({exc.strerror}): a "
                     "player started later would play. Press E, twice.")
         return f"Stopped: {done}."
 
     def _halt(self) -> str:
-        if not self.folder.path.exists():
+        if not self._folder.path.exists():
             return "no session is there that could sound"
-        return halt(self.folder.played)
+        done = halt(self._folder.played)
+        now = self.post.session()
+        if now != self._folder:  # a run began since somebody looked: it is stopped, too
+            self._folder = now
+            done = halt(now.played)
+        return done
 
     async def do(self, deed: str, text: str = "") -> str:
         """Do what a button says and return what became of it, in a sentence.
@@ -87,7 +88,7 @@ class Deeds:
         """
         story = self.story()
         if deed == "rearm":
-            return f"Armed: {await asyncio.to_thread(rearm, self.folder.played)}."
+            return f"Armed: {await asyncio.to_thread(rearm, self.post.session().played)}."
         if deed == "arm":
             return await asyncio.to_thread(self._arm)
         if deed == "retry":
@@ -103,6 +104,9 @@ class Deeds:
             return "Going on." if paused else "Paused: silence, and no decisions until P."
         if deed in ("louder", "quieter"):
             return await self._turn(STEP_DB if deed == "louder" else -STEP_DB)
+        if deed in _WORDS:
+            await self.remote.command("end" if deed == "finish" else deed, text[:1000])
+            return f"Done: {_WORDS[deed]}."
         if deed not in _COMMANDS:
             raise SessionError(f"the console knows no {deed!r}")
         await self.remote.command("stop" if deed == "end" else deed, text[:1000])
@@ -118,13 +122,13 @@ class Deeds:
 
     def _arm(self) -> str:
         """Start the live program as a process that outlives the console."""
-        if recorded_by(self.folder):
+        if recorded_by(self.post.home):
             return "A live program runs already."
         log = self._log
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as complaints:
-                process = subprocess.Popen([sys.executable, "-P", "-m", "innerear", *self.live_command],
+                process = subprocess.Popen([sys.executable, "-P", "-m", "innerear", *self.post.start],
                                            stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints,
                                            start_new_session=True, env=_our_tree())
         except OSError as exc:
@@ -135,7 +139,7 @@ class Deeds:
     @property
     def _log(self) -> Path:
         """Where the live program's own words go."""
-        return self.folder.path.with_name(self.folder.path.name + ".log")
+        return self.post.home.path.with_name(self.post.home.path.name + ".log")
 
     def last_words(self) -> str:
         """Why the live program that was started from here could not go on, once; "" while it can, or ended well."""
@@ -153,7 +157,7 @@ class Deeds:
     async def check(self) -> AsyncIterator[Finding]:
         """The preflight, in a process of its own; findings as they come."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "innerear", *self.check_command, stdin=asyncio.subprocess.DEVNULL,
+            sys.executable, "-P", "-m", "innerear", *self.post.check, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=_our_tree())
         assert process.stdout is not None
         try:
@@ -168,9 +172,11 @@ class Deeds:
             await process.wait()
 
     async def chance(self) -> ChanceBand | None:
-        """The band of noise for this decoder and this music; None where it cannot be had."""
+        """The band of noise for this decoder and this music; None where it cannot be had, or may not be seen."""
+        if not self.post.chance:
+            return None
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", *self.chance_command, stdin=asyncio.subprocess.DEVNULL,
+            sys.executable, "-P", *self.post.chance, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=_our_tree())
         try:
             told, _ = await process.communicate()
@@ -181,16 +187,24 @@ class Deeds:
             if process.returncode is None:
                 process.kill()
 
+    def overlay(self) -> bytes:
+        """The picture of the reference that waits to be judged, as PNG; empty without."""
+        try:
+            return self.post.session().overlay.read_bytes()
+        except OSError:
+            return b""
+
     def here(self) -> Here:
         """What this machine knows without the live program."""
-        place = self.folder.path
+        self._folder, home = self.post.session(), self.post.home
+        place = home.path
         while not place.exists() and place != place.parent:
             place = place.parent
         try:
             free = shutil.disk_usage(place).free
         except OSError:
             free = None
-        return Here(Latch(self.folder.played).held, free, recorded_by(self.folder))
+        return Here(Latch(self._folder.played).held, free, recorded_by(home), self.post.embedded)
 
 
 def _our_tree() -> dict[str, str]:

@@ -1,7 +1,8 @@
 // Keys and buttons to the console's server, by plain requests: STOP must not wait for anything that draws the page.
 (() => {
   const KEYS = {f: 'preflight', a: 'arm', s: 'start', p: 'pause', b: 'abort', r: 'retry', m: 'mark', n: 'note', '-': 'quieter',
-    '+': 'louder', '=': 'louder', u: 'mute', e: 'end', k: 'acknowledge', l: 'rearm', Escape: 'stop'};
+    '+': 'louder', '=': 'louder', u: 'mute', e: 'end', k: 'acknowledge', l: 'rearm', g: 'go', y: 'accept', x: 'refuse', d: 'again',
+    j: 'skip', o: 'out', i: 'in', q: 'finish', Escape: 'stop'};
   let sure = '', until = 0;
   const say = (text, ms) => {
     const box = document.getElementById('said');

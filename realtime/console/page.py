@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from nicegui import Client, ui
 
 from realtime.console.guard import Guard
@@ -26,10 +26,10 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Screen:
-    """What the page shows: markup by panel, and whether the run is still to come."""
+    """What the page shows: markup by panel, and which of them ("before" a run, "visit" between runs, "run")."""
 
     panels: dict[str, str]
-    before: bool
+    layout: str
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,15 @@ class Page:
         What to show now.
     stop, do : async callable
         STOP, and every other deed by its name and text; each returns a sentence.
+    overlay : callable
+        The picture that waits to be judged, as PNG; empty without.
     """
 
     server: Server
     screen: Callable[[], Screen]
     stop: Callable[[], Any]
     do: Callable[[str, str], Any]
+    overlay: Callable[[], bytes]
     _shown: dict[str, "_Browser"] = field(default_factory=dict)
     _web: uvicorn.Server | None = None
 
@@ -75,6 +78,7 @@ class Page:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.post("/stop")(self._stop)
         app.post("/deed")(self._do)
+        app.get("/overlay")(lambda: Response(self.overlay(), media_type="image/png"))
         ui.page("/", title="Innerear console", dark=True)(self._build)
         ui.run_with(app, mount_path="/", binding_refresh_interval=None, tailwind=False, show_welcome_message=False)
         guarded = Guard(app, self.server.token)
@@ -109,16 +113,16 @@ class Page:
         def panel(name: str) -> None:
             elements[name] = ui.html(screen.panels[name], sanitize=False).classes(name)
 
-        with ui.element("div").props('id="console"').classes("before" if screen.before else "") as root:
+        with ui.element("div").props('id="console"').classes(screen.layout) as root:
             for name in ("head", "alarms"):
                 panel(name)
             for column, names in _COLUMNS:
                 with ui.element("div").classes(f"column {column}"):
                     for name in names:
                         panel(name)
-            for name in ("preflight", "timeline", "keys"):
+            for name in ("preflight", "visit", "timeline", "keys"):
                 panel(name)
-        self._shown[client.id] = _Browser(root, elements, dict(screen.panels), screen.before)
+        self._shown[client.id] = _Browser(root, elements, dict(screen.panels), screen.layout)
         client.on_delete(lambda: self._shown.pop(client.id, None))
 
     async def _draw(self) -> None:
@@ -138,7 +142,7 @@ class _Browser:
     root: ui.element
     elements: dict[str, ui.html]
     shown: dict[str, str]
-    before: bool
+    layout: str
 
     def show(self, screen: Screen) -> None:
         """Send what has changed."""
@@ -146,6 +150,6 @@ class _Browser:
             if self.shown[name] != markup:
                 self.shown[name] = markup
                 self.elements[name].set_content(markup)
-        if screen.before != self.before:
-            self.before = screen.before
-            self.root.classes(add="before") if screen.before else self.root.classes(remove="before")
+        if screen.layout != self.layout:
+            self.root.classes(remove=self.layout, add=screen.layout)
+            self.layout = screen.layout

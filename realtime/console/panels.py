@@ -19,13 +19,18 @@ CONTROLS = (
     ("quieter", "−", "Quieter"), ("louder", "+", "Louder"), ("mute", "U", "Mute"), ("end", "E", "End session"),
     ("acknowledge", "K", "Seen"), ("rearm", "L", "Sound again"),
 )
+BETWEEN = (
+    ("go", "G", "Begin the run"), ("accept", "Y", "Accept"), ("refuse", "X", "Refuse"), ("again", "D", "Do again"),
+    ("skip", "J", "Leave out"), ("out", "O", "Subject out"), ("in", "I", "Subject in"),
+    ("finish", "Q", "End the visit"), ("acknowledge", "K", "Seen"), ("rearm", "L", "Sound again"),
+)
 _STEPS = (
     ("F", "Check all: each link from the scanner to the sound, and once the whole way with a simulated scanner."),
     ("A", "Arm: the live program starts and waits for volumes. It outlives this page."),
     ("▶", "Start the scan. If the session waits for you, press S when the person is ready."),
     ("Esc", "STOP silences at once, whatever else is dead, until L is pressed twice."),
 )
-_TWICE = ("abort", "retry", "end", "rearm")
+_TWICE = ("abort", "retry", "end", "rearm", "skip", "out", "finish")
 
 
 def head(view: View) -> str:
@@ -33,9 +38,10 @@ def head(view: View) -> str:
     story, line, clock = view.story, view.headline, view.clock
     count = "" if story.volume < 0 else f"{story.volume + 1}<small>/{story.n_volumes or '?'}</small>"
     gaps, rejected, moved = story.counts
+    person = story.about.subject or (view.visit.subject if view.visit is not None else "") or "–"
     blind = '<span class="badge">BLINDED</span>' if story.about.blinded else ""
     return (f'<div class="state {line.tone}"><b>{escape(line.word)}</b><span>{escape(line.sentence)}</span></div>'
-            f'<div class="cell"><label>person</label><b>{escape(story.about.subject or "–")}</b>{blind}</div>'
+            f'<div class="cell"><label>person</label><b>{escape(person)}</b>{blind}</div>'
             f'<div class="cell"><label>volume</label><b>{count or "–"}</b></div>'
             f'<div class="cell"><label>lost · refused · moved</label><b>{gaps} · {rejected} · {moved}</b></div>'
             f'<div class="clock {"late" if clock.late else ""}"><label>{_since(view)}</label><b>{_expected(view)}</b>'
@@ -74,9 +80,9 @@ def slices(view: View) -> str:
     """Three slices of the last volume with the decoder's voxels."""
     story = view.story
     if not story.planes:
-        return _titled("Slices", '<p class="empty">with the first volume</p>')
+        return titled("Slices", '<p class="empty">with the first volume</p>')
     what = "no voxels drawn: blinded" if story.about.blinded else '<s class="vox"></s> the decoder\'s voxels'
-    return _titled(f"Slices of volume {story.planes_volume + 1}",
+    return titled(f"Slices of volume {story.planes_volume + 1}",
                    f'<div class="planes">{"".join(picture(plane) for plane in story.planes)}</div>', what)
 
 
@@ -91,7 +97,7 @@ def motion(view: View) -> str:
         rows.append(charts.traces(points, series, 70, 0.5, unit, from_zero=False))
     signs = {"": "━", "7 3": "╍", "2 3": "┅"}
     legend = " ".join(f'<span style="color:{colour}">{signs[dash]} {name}</span>' for name, colour, dash in names)
-    return _titled("Motion: shift, turn", "".join(rows), legend)
+    return titled("Motion: shift, turn", "".join(rows), legend)
 
 
 def quality(view: View) -> str:
@@ -107,7 +113,7 @@ def quality(view: View) -> str:
         figure = "hidden" if hidden else "–" if now is None else f"{now:.2f}" if name == "FD" else f"{now:.1f}"
         chart = "" if hidden else charts.traces(points, [(name, colour, "", values)], 62, least, unit, width=290)
         rows.append(f'<div class="figure"><div><label>{name} {unit}</label><b>{figure}</b></div>{chart}</div>')
-    return _titled("Data quality", "".join(rows))
+    return titled("Data quality", "".join(rows))
 
 
 def evidence(view: View, chance: ChanceBand | None) -> str:
@@ -117,7 +123,7 @@ def evidence(view: View, chance: ChanceBand | None) -> str:
     count = "" if trial.number < 0 else f"{trial.n} of {about.window_volumes} volumes speak"
     if about.blinded:
         share = 100 * min(trial.n / about.window_volumes, 1.0) if about.window_volumes else 0.0
-        return _titled(f"Evidence: {name}", f'<p class="veiled">{_VEILED}</p><i class="share"><u style="width:'
+        return titled(f"Evidence: {name}", f'<p class="veiled">{_VEILED}</p><i class="share"><u style="width:'
                                             f'{share:.0f}%"></u></i>', count)
     longest = max([1e-9, *[item.posterior for item in trial.top]])
     level = 1.0 / about.n_clips if about.n_clips else None
@@ -127,7 +133,7 @@ def evidence(view: View, chance: ChanceBand | None) -> str:
     body = "".join(rows) or '<p class="empty">with the first volume that speaks for a trial</p>'
     band = chance.after(trial.n) if chance is not None else None
     note = "" if level is None else f'<p class="key">┅ chance is {level:.3f} ({about.n_clips} clips)</p>'
-    return _titled(f"Evidence: {name}", body + charts.growth(trial.growth, about.window_volumes, level, band) + note,
+    return titled(f"Evidence: {name}", body + charts.growth(trial.growth, about.window_volumes, level, band) + note,
                    count)
 
 
@@ -135,7 +141,7 @@ def sound(view: View) -> str:
     """What plays, how sure that was, how loud it is, and the dose."""
     story, heard = view.story, view.story.sound
     if heard is None:
-        return _titled("Sound", '<p class="empty">no player yet</p>')
+        return titled("Sound", '<p class="empty">no player yet</p>')
     title = "hidden: blinded" if story.about.blinded else heard.sounding or "silence"
     alike = next((item.similarity for item in story.trial.top if item.clip_id == heard.sounding), None)
     how = "" if alike is None else f"similarity {alike:.2f}"
@@ -144,8 +150,10 @@ def sound(view: View) -> str:
     level = "silent" if heard.momentary_lufs < -70 else level
     dose = "unknown" if heard.dose_percent is None else f"{heard.dose_percent:.0f} %"
     volume = "–" if heard.volume_db is None else f"{heard.volume_db:+.0f} dB"
+    if view.stopped:
+        title, how, why = "off: STOP holds", "", "" if story.about.blinded else escape(f"chosen: {story.trial.playing}")
     state = "STOPPED" if view.stopped else "MUTED" if heard.muted else volume
-    return _titled("Sound", f'<div class="title">♪ {escape(title)}</div><p class="key">{how} {why}</p>'
+    return titled("Sound", f'<div class="title">♪ {escape(title)}</div><p class="key">{how} {why}</p>'
                             f'<div class="four"><div><label>level</label><b>{level}</b></div>'
                             f'<div><label>volume</label><b>{state}</b></div>'
                             f'<div><label>dose today</label><b>{dose}</b></div>'
@@ -158,7 +166,7 @@ def waterfall(view: View) -> str:
     figure = "" if last is None else f"{last:.0f} ms, {last / (10 * view.story.tr_s):.0f} % TR"
     if view.story.about.blinded:
         figure = "decisions hidden"
-    return _titled("Latency: due → decided", charts.waterfall(view.story.points), figure)
+    return titled("Latency: due → decided", charts.waterfall(view.story.points), figure)
 
 
 def timeline(view: View) -> str:
@@ -167,7 +175,7 @@ def timeline(view: View) -> str:
               f'<span style="color:{charts.ORANGE}">× lost</span> <span style="color:{charts.VERMILION}">▫ refused'
               f'</span> <span style="color:{charts.PURPLE}">● moved</span> <span style="color:{charts.YELLOW}">⚑ alarm'
               "</span>")
-    return _titled("Run", charts.timeline(view.story), legend)
+    return titled("Run", charts.timeline(view.story), legend)
 
 
 def preflight(view: View, findings: Sequence[Finding], running: bool) -> str:
@@ -185,7 +193,7 @@ def preflight(view: View, findings: Sequence[Finding], running: bool) -> str:
         verdict = '<p class="verdict good">✓ Everything is in order. Press A to arm, then start the scan.</p>'
     rows = [f"<tr><td>{_MARKS[item.mark][0]}</td><td>{escape(item.link)}</td><td>{escape(item.sentence)}</td></tr>"
             for item in findings if item.mark != "open"]
-    return _titled("Before the run", f'<div class="links">{"<i>➜</i>".join(links)}</div>{verdict}'
+    return titled("Before the run", f'<div class="links">{"<i>➜</i>".join(links)}</div>{verdict}'
                                      f"<table>{''.join(rows) or _steps()}</table>", escape(view.story.link))
 
 
@@ -197,16 +205,18 @@ def controls(view: View) -> str:
     """The buttons, with their keys; those that would do nothing now are dim."""
     muted = view.story.sound is not None and view.story.sound.muted
     paused = view.story.trial.why == "paused"
-    names = {"mute": "Unmute" if muted else "Mute", "pause": "Resume" if paused else "Pause"}
+    names = {"mute": "Unmute" if muted else "Mute", "pause": "Resume" if paused else "Pause",
+             "end": "End session" if view.visit is None else "End the run"}
     usable = view.keys | ({"quieter", "louder"} if "volume" in view.keys else set())
     buttons = [f'<button data-deed="{deed}"{" data-twice" if deed in _TWICE else ""}'
                f'{"" if deed in usable else " disabled"}><kbd>{key}</kbd>{names.get(deed, name)}</button>'
-               for deed, key, name in CONTROLS]
+               for deed, key, name in (BETWEEN if view.between else CONTROLS)]
     stop = ("STOPPED", "L, twice: sound again") if view.stopped else ("STOP", "Esc: silence at once")
     return (f'<div class="buttons">{"".join(buttons)}</div>'
             f'<button id="stop" class="{"held" if view.stopped else ""}" data-deed="stop"><b>{stop[0]}</b>'
             f"<small>{stop[1]}</small></button>")
 
 
-def _titled(title: str, body: str, aside: str = "") -> str:
+def titled(title: str, body: str, aside: str = "") -> str:
+    """A panel with its title, and a word at the right of it."""
     return f'<h2>{escape(title)}<span>{aside}</span></h2>{body}'

@@ -18,7 +18,7 @@ from realtime.bus_remote import Remote
 from realtime.config import LiveSettings
 from realtime.console.dry_run import dry_run
 from realtime.console.findings import LINKS, Check, Finding, walk
-from realtime.console.station import bus_of
+from realtime.console.post import bus_of
 from realtime.errors import ConfigError, RealtimeError, SessionError
 from realtime.music.catalogue import read_catalogue
 from realtime.playback.client import PlayerClient
@@ -36,7 +36,8 @@ LEAST_FREE_BYTES = 2_000_000_000
 _MANY_FILES = 20_000
 
 
-def preflight(settings: LiveSettings, whole: bool = True) -> Iterator[Finding]:
+def preflight(settings: LiveSettings, whole: bool = True,
+              more: Callable[[], list[str]] = list) -> Iterator[Finding]:
     """Findings link by link, in the order in which a volume passes them.
 
     Parameters
@@ -45,10 +46,12 @@ def preflight(settings: LiveSettings, whole: bool = True) -> Iterator[Finding]:
         Of the session.
     whole : bool
         With the dry run, where nothing before it is broken: some ten seconds.
+    more : callable
+        Returns what else is wrong with what shall be decoded, a sentence each: of a visit's plan.
     """
     names = iter(LINKS)
     looks: tuple[Callable[[LiveSettings], str | Finding], ...] = (
-        _scanner, _share, _bridge, _decoder, _audio, _broker)
+        _scanner, _share, _bridge, partial(_decoder, more=more), _audio, _broker)
     broken = False
     for finding in walk([Check(next(names), partial(look, settings)) for look in looks], ERRORS):
         broken = broken or finding.mark == "bad"
@@ -103,8 +106,8 @@ def _bridge(settings: LiveSettings) -> str:
     return ("encrypted; " if keys else "this machine only; ") + f"keeps what waits in {spool}"
 
 
-def _decoder(settings: LiveSettings) -> str:
-    found = decoder_problems(settings)
+def _decoder(settings: LiveSettings, more: Callable[[], list[str]]) -> str:
+    found = list(dict.fromkeys([*more(), *decoder_problems(settings)]))
     if not found and not recorded_by(SessionFolder(settings.session)):
         ours = {*sound_problems(settings), *bus_problems(settings)}
         found = [problem for problem in problems(settings) if problem not in ours]
@@ -152,7 +155,8 @@ def _broker(settings: LiveSettings) -> str | Finding:
     if settings.bus.broker == "embedded" and not recorded_by(SessionFolder(settings.session)):
         free_port(1883)
         return f"the live program will run one on {LOOPBACK}:1883"
-    round_trip_s = asyncio.run(Remote(bus_of(settings), lambda _topic, _payload: None).round_trip_s())
+    bus = bus_of(settings.bus, SessionFolder(settings.session))
+    round_trip_s = asyncio.run(Remote(bus, lambda _topic, _payload: None).round_trip_s())
     return f"passes messages on in {1000 * round_trip_s:.0f} ms"
 
 

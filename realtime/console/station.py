@@ -5,37 +5,16 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from realtime.broker import LOOPBACK
-from realtime.broker_address import BrokerAddress
-from realtime.bus import BusSettings
 from realtime.bus_remote import Remote
-from realtime.config import LiveSettings
-from realtime.console import panels
+from realtime.console import panels, visit_panel
 from realtime.console.deeds import Deeds
 from realtime.console.findings import LINKS, Finding, nothing_checked
 from realtime.console.guard import read_token
+from realtime.console.post import Post
 from realtime.console.story import Story, hear
 from realtime.console.view import ChanceBand, look
-from realtime.errors import ConfigError
-from realtime.session.folder import SessionFolder, topic_name
 
 LOOK_AROUND_S = 0.5
-
-
-def bus_of(settings: LiveSettings) -> BusSettings:
-    """Where this session is heard.
-
-    Raises
-    ------
-    ConfigError
-        The session tells nobody anything.
-    """
-    if not settings.bus.broker:
-        raise ConfigError("bus.broker is '': the session would tell a console nothing; write mqtt://HOST:1883 or "
-                          "'embedded' there")
-    embedded = settings.bus.broker == "embedded"
-    address = BrokerAddress(LOOPBACK, 1883) if embedded else settings.bus.address
-    return BusSettings(topic_name(settings.session), address.host, address.port, address.tls)
 
 
 @dataclass
@@ -44,27 +23,20 @@ class Station:
 
     Attributes
     ----------
-    settings : LiveSettings
-        Of the session; the live program's own file.
-    options : tuple of str
-        Of the command line, for the programs that the console starts: the same settings for all.
+    post : Post
+        The session or visit that it shows.
     """
 
-    settings: LiveSettings
-    options: tuple[str, ...]
+    post: Post
     story: Story = field(default_factory=Story)
     findings: tuple[Finding, ...] = field(default_factory=nothing_checked)
     chance: ChanceBand | None = None
     _checking: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.token = read_token(self.settings.console.token)
-        self.remote = Remote(bus_of(self.settings), self.hear)
-        folder = SessionFolder(self.settings.session)
-        self.deeds = Deeds(
-            folder, ("live", *self.options, "--quiet"), ("check", *self.options, "--lines"),
-            ("-m", "realtime.console.chance", str(self.settings.bundle), str(self.settings.catalogue)), self.remote,
-            lambda: self.story)
+        self.token = read_token(self.post.console.token)
+        self.remote = Remote(self.post.bus, self.hear)
+        self.deeds = Deeds(self.post, self.remote, lambda: self.story)
 
     def hear(self, topic: str, payload: dict[str, Any]) -> None:
         """Take one message in."""
@@ -74,8 +46,8 @@ class Station:
         """Serve the page until the process is told to end."""
         from realtime.console.page import Page, Server  # noqa: PLC0415 - NiceGUI, in this process alone
 
-        console = self.settings.console
-        page = Page(Server(console.host, console.port, self.token), self.screen, self.stop, self.do)
+        console = self.post.console
+        page = Page(Server(console.host, console.port, self.token), self.screen, self.stop, self.do, self.deeds.overlay)
         self.look_around()
         tasks = [asyncio.create_task(work, name=f"console.{name}") for name, work in
                  (("bus", self.remote.follow()), ("here", self._look_around()), ("chance", self._learn_chance()))]
@@ -96,8 +68,9 @@ class Station:
             "head": panels.head(view), "alarms": panels.alarm_list(view.alarms), "slices": panels.slices(view),
             "motion": panels.motion(view), "evidence": panels.evidence(view, self.chance), "sound": panels.sound(view),
             "quality": panels.quality(view), "waterfall": panels.waterfall(view), "timeline": panels.timeline(view),
-            "keys": panels.controls(view), "preflight": panels.preflight(view, self.findings, running)}
-        return Screen(markup, before=self.story.volume < 0 or running)
+            "keys": panels.controls(view), "visit": visit_panel.visit(view),
+            "preflight": panels.preflight(view, self.findings, running)}
+        return Screen(markup, "before" if running else view.layout)
 
     async def stop(self) -> str:
         """STOP."""
@@ -140,5 +113,4 @@ class Station:
 
     async def _learn_chance(self) -> None:
         """The band of noise, worked out in a process of its own: it may take seconds."""
-        if not self.settings.blinded:
-            self.chance = await self.deeds.chance()
+        self.chance = await self.deeds.chance()

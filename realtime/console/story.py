@@ -7,6 +7,8 @@ listens), `here` (what this machine knows without it: STOP, the disk, who record
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from realtime.console.visiting import Visit, read_visit
+
 N_POINTS = 240
 N_TOLD = 40
 N_SPANS = 300
@@ -140,6 +142,8 @@ class Here:
     stopped: bool = False
     free_bytes: int | None = None
     recorded_by: int = 0
+    embedded: bool = False
+    """The broker is the session's own, and there is none before it."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ class Story:
     volume_s: float | None = None
     sound_s: float | None = None
     waits_for_start: bool = False
+    visit: Visit | None = None
 
     @property
     def active(self) -> bool:
@@ -201,11 +206,17 @@ def hear(story: Story, topic: str, payload: dict[str, Any], at_s: float) -> Stor
         return story
 
 
+_NOTHING: dict[str, Any] = {"points": (), "spans": (), "trial": Trial(), "volume": -1, "trouble": "",
+                            "counts": (0, 0, 0)}
+
+
 def _about(story: Story, payload: dict[str, Any], _at_s: float) -> Story:
     about = About(str(payload["subject"]), str(payload["bundle"]), str(payload["session"]),
                   _int(payload.get("n_voxels")), int(payload["n_clips"]), int(payload["lag_volumes"]),
                   int(payload["window_volumes"]), tuple(map(int, payload["onset_volumes"][:MAX_TRIALS])),
                   int(payload["stale_after_volumes"]), bool(payload["blinded"]))
+    if story.about.session not in ("", about.session):  # the next run of a visit begins with nothing
+        story = replace(story, **_NOTHING, attempt=0, volume_s=None, planes=(), state="", told=())
     return replace(story, about=about, waits_for_start=bool(payload["wait_for_start"]) and story.volume < 0)
 
 
@@ -218,9 +229,7 @@ def _state(story: Story, payload: dict[str, Any], at_s: float) -> Story:
         attempt, tr_s = int(payload["attempt"]), float(payload["tr_s"])
         if not 0 < tr_s < LONGEST:
             return story
-        fresh: dict[str, Any] = {} if attempt == story.attempt else {
-            "points": (), "spans": (), "trial": Trial(), "volume": -1, "volume_s": at_s, "trouble": "",
-            "counts": (0, 0, 0)}
+        fresh = {} if attempt == story.attempt else {**_NOTHING, "volume_s": at_s}
         return replace(story, attempt=attempt, tr_s=tr_s, n_volumes=_int(payload["n_volumes"]),
                        **fresh)
     if state in ("armed", "resumed"):  # another life of the live program: what the last one complained of is over
@@ -309,12 +318,17 @@ def _connection(story: Story, payload: dict[str, Any], at_s: float) -> Story:
 
 
 def _here(story: Story, payload: dict[str, Any], _at_s: float) -> Story:
-    return replace(story, here=Here(bool(payload["stopped"]), payload["free_bytes"], int(payload["recorded_by"])))
+    return replace(story, here=Here(bool(payload["stopped"]), payload["free_bytes"], int(payload["recorded_by"]),
+                                    bool(payload.get("embedded"))))
 
 
 def _acknowledged(story: Story, _payload: dict[str, Any], _at_s: float) -> Story:
     """The operator has read what was told."""
     return replace(story, told=(), trouble="")
+
+
+def _plan(story: Story, payload: dict[str, Any], _at_s: float) -> Story:
+    return replace(story, visit=read_visit(payload))
 
 
 def _int(value: Any) -> int | None:
@@ -326,4 +340,5 @@ def _float(value: Any) -> float | None:
 
 
 _TELLERS = {"about": _about, "state": _state, "step": _step, "sound": _sound, "slices": _slices, "alarm": _alarm,
-            "link": _link, "connection": _connection, "here": _here, "acknowledged": _acknowledged}
+            "link": _link, "connection": _connection, "here": _here, "acknowledged": _acknowledged,
+            "plan": _plan}

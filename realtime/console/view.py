@@ -1,9 +1,13 @@
 """What the page shows at one moment: the story and a time, looked at. Pure."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from realtime.console.alarms import LATE_S, Alarm, alarms, lateness_s
+from realtime.console.alarms import LATE_S, Alarm, alarms, lateness_s, without_program
 from realtime.console.story import Point, Story
+from realtime.console.visiting import Visit
+
+Layout = Literal["before", "visit", "run"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class View:
         Names of the controls that would do something now.
     point : Point or None
         The last volume.
+    layout : {"before", "visit", "run"}
+        What fills the page: the preflight, the plan of a visit, or what a run's volumes say.
+    visit : Visit or None
+        Where the visit stands, while its program is there or after its end.
     """
 
     story: Story
@@ -73,25 +81,64 @@ class View:
     stopped: bool
     keys: frozenset[str]
     point: Point | None
+    layout: Layout
+    visit: Visit | None
+
+    @property
+    def between(self) -> bool:
+        """Whether a visit waits for a word, or is over."""
+        return self.visit is not None and self.visit.between
 
 
 def look(story: Story, now_s: float) -> View:
     """The page at this monotonic time."""
     stopped = story.here.stopped or (story.sound is not None and story.sound.stopped and story.active)
-    return View(story, _headline(story), _clock(story, now_s), alarms(story, now_s), stopped, _keys(story, stopped),
-                story.points[-1] if story.points else None)
+    visit = _visit(story)
+    return View(story, _headline(story, visit), _clock(story, now_s), alarms(story, now_s), stopped,
+                _keys(story, visit, stopped), story.points[-1] if story.points else None, _layout(story, visit), visit)
 
 
-def _headline(story: Story) -> Headline:
+def _visit(story: Story) -> Visit | None:
+    """Where it stands; None once its program is gone before its end: then that is what matters."""
+    visit = story.visit
+    return visit if visit is not None and (story.here.recorded_by or visit.waiting == "over") else None
+
+
+def _layout(story: Story, visit: Visit | None) -> Layout:
+    if visit is not None and (visit.between or story.volume < 0):
+        return "visit"
+    return "before" if story.volume < 0 else "run"
+
+
+def _of_visit(visit: Visit) -> Headline:
+    """While somebody has to say what comes next."""
+    return {
+        "go": Headline("YOUR TURN", f"{visit.label}: G begins it, then start the scan", "wait"),
+        "accept": Headline("JUDGE THE PICTURE", f"{visit.label}: Y accepts it, X has it recorded again", "wait"),
+        "in": Headline("SUBJECT OUT", "I when they are back: a new reference comes first", "wait"),
+        "over": Headline("VISIT OVER", f"{sum(run.n_done for run in visit.runs)} runs are recorded", "calm"),
+    }.get(visit.waiting, Headline(visit.waiting.upper(), "", "wait"))
+
+
+def _headline(story: Story, visit: Visit | None) -> Headline:
+    if without_program(story):
+        return Headline("NOT RUNNING" if story.volume >= 0 else "NOT STARTED",
+                        "A goes on where it was" if story.volume >= 0 else "F checks everything, A arms the session",
+                        "bad" if story.volume >= 0 else "wait")
+    if story.connected is False and story.here.embedded and story.volume < 0:
+        return Headline("STARTING", "its broker will answer in a moment", "wait")
     if story.connected is False:
         return Headline("NO BROKER", "what follows is the last that was heard", "bad")
     if story.connected is None:
         return Headline("CONNECTING", "waiting for the broker", "wait")
-    attempt = f"attempt {story.attempt}, " if story.attempt > 1 else ""
+    if visit is not None and visit.between:
+        return _of_visit(visit)
+    run = "" if visit is None else f"{visit.label}: "
+    attempt = run + (f"attempt {story.attempt}, " if story.attempt > 1 else "")
     of = f"TR {story.tr_s:g} s" if story.n_volumes is None else f"{story.n_volumes} volumes, TR {story.tr_s:g} s"
     headlines = {
         "": Headline("NOT STARTED", "F checks everything, A arms the session", "wait"),
-        "armed": Headline("ARMED", "ready: start the scan", "calm"),
+        "armed": Headline("ARMED", f"{run}ready: start the scan", "calm"),
         "resumed": Headline("RESUMED", "went on after an interruption: waiting for the next volume", "calm"),
         "running": Headline("RUNNING", attempt + of, "calm"),
         "stale": Headline("NO VOLUMES", "the music has faded until they come again", "bad"),
@@ -112,11 +159,13 @@ def _clock(story: Story, now_s: float) -> Clock:
     return Clock(since_s, -late_s, min(since_s / story.tr_s, 1.0), late_s > max(LATE_S, 0.25 * story.tr_s))
 
 
-def _keys(story: Story, stopped: bool) -> frozenset[str]:
+def _keys(story: Story, visit: Visit | None, stopped: bool) -> frozenset[str]:
     keys = {"stop", "acknowledge"}
     if stopped:
         keys.add("rearm")
-    if story.here.recorded_by:
+    if visit is not None and visit.between and story.here.recorded_by:
+        keys |= {"finish" if action == "end" else action for action in visit.actions}
+    elif story.here.recorded_by:
         keys |= {"volume", "mute", "note"}
         keys |= {"pause", "abort", "retry", "mark"} if story.state in ("running", "stale") else set()
         keys |= {"start"} if story.waits_for_start else set()

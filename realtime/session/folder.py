@@ -90,3 +90,13 @@ class SessionFolder:
     def played(self) -> Path:
         """The samples that were played."""
         return self.path / "played.wav"
+
+    @property
+    def overlay(self) -> Path:
+        """Of a reference run: how it lies on the training reference, as a picture."""
+        return self.path / "overlay.png"
+
+    @property
+    def overlay_figures(self) -> Path:
+        """And in figures."""
+        return self.path / "overlay.json"

@@ -58,6 +58,8 @@ class VisitState:
         What is done, judged, or comes next.
     done : tuple of str
         Folders of the runs that ended, in order.
+    aborted : tuple of str
+        Folders of those that were given up.
     positioning : int
         How often the subject was put in, from 1.
     """
@@ -65,6 +67,7 @@ class VisitState:
     waiting: Waiting
     task: Task | None
     done: tuple[str, ...] = ()
+    aborted: tuple[str, ...] = ()
     positioning: int = 1
     resume_place: int = 0
     repeats: tuple[tuple[int, int], ...] = ()
@@ -99,7 +102,7 @@ def after(runs: Sequence[RunSettings], state: VisitState, entry: Entry) -> Visit
         return replace(state, waiting="run")
     if what == "ended" and task is not None and entry.get("status") == "aborted":
         repeats = {**dict(state.repeats), task.place: task.repeat + 1}
-        state = replace(state, repeats=tuple(repeats.items()))
+        state = replace(state, aborted=(*state.aborted, task.folder), repeats=tuple(repeats.items()))
         return replace(state, waiting="go", task=_task(runs, state, task.place))
     if what == "ended" and task is not None:
         done = (*state.done, task.folder)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from realtime.config import BridgeSettings, BrokerSettings, LiveSettings, PlaybackSettings
+from realtime.config import BridgeSettings, BrokerSettings, ConsoleSettings, LiveSettings, PlaybackSettings
 from realtime.errors import ConfigError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.feedback import FeedbackSettings
@@ -83,7 +83,7 @@ class PlanSettings:
         Folder of another person's visit with the same plan, for the yoked arm.
     embedder : Path or None
         Puts words such as "calm piano" where the music is, for a target in words.
-    bridge, selection, playback, bus
+    bridge, selection, playback, bus, console
         As in `LiveSettings`.
     """
 
@@ -101,11 +101,17 @@ class PlanSettings:
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=lambda: BrokerSettings("embedded"))
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
         if not names or len(set(names)) != len(names):
             raise ConfigError(f"runs are named {names}: wanted one run or more, each name once")
+
+    def check_settings(self) -> LiveSettings:
+        """Settings of what all runs have in common, for the preflight."""
+        return LiveSettings(self.bundle, self.catalogue, self.folder, bridge=self.bridge, playback=self.playback,
+                            bus=self.bus, console=self.console)
 
     def live_settings(self, session: Path, bundle: Path, design: Path) -> LiveSettings:
         """Settings of the live program for one run."""

@@ -6,6 +6,7 @@ is done, so that a visit that was cut off, by a crash or on purpose, goes on whe
 
 import asyncio
 import contextlib
+import json
 import logging
 import sys
 import time
@@ -18,12 +19,15 @@ from typing import Any
 from realtime.app import open_bus, run_live
 from realtime.errors import RealtimeError, SessionError
 from realtime.experiment.run_design import write_run_design
+from realtime.playback.latch import Latch
 from realtime.ports import MessageBus
 from realtime.session.folder import SessionFolder
+from realtime.session.lock import held
 from realtime.session.record import DocumentLog, read_documents
 from realtime.session.summary import Figures
 from realtime.visit.designs import Means, make_run_design, plan_problems, read_means
 from realtime.visit.diary import ACTIONS, Task, VisitState, after, stand
+from realtime.visit.folder import VisitFolder
 from realtime.visit.plan import PlanSettings
 
 logger = logging.getLogger(__name__)
@@ -82,6 +86,7 @@ async def walk(plan: PlanSettings, automatic: bool = False) -> dict[str, Figures
         raise SessionError("\n".join(found))
     plan.folder.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(held(VisitFolder(plan.folder).home))
         visit = open_visit(plan, read_means(plan), automatic)
         stack.callback(visit.diary.close)
         bus = await open_bus(stack, plan.bus, plan.folder)
@@ -94,7 +99,7 @@ async def walk(plan: PlanSettings, automatic: bool = False) -> dict[str, Figures
 
 def open_visit(plan: PlanSettings, means: Means, automatic: bool = False) -> Visit:
     """The visit of a folder, begun or gone on with; SessionError when it was begun with another plan."""
-    path = plan.folder / "diary.jsonl"
+    path = VisitFolder(plan.folder).diary
     entries = list(read_documents(path))
     runs = [[run.name, run.kind, run.n_volumes, run.seed, asdict(run.feedback)] for run in plan.runs]
     kept = {"what": "plan", "subject": plan.subject, "bundle": means.bundle.sha256, "runs": _plain(runs)}
@@ -138,7 +143,8 @@ async def _run(visit: Visit, bus: MessageBus) -> None:
     """Do the run that comes next, or that was cut off."""
     task = visit.state.task
     assert task is not None
-    folder = SessionFolder(visit.plan.folder / task.folder)
+    folder = VisitFolder(visit.plan.folder).run(task.folder)
+    _hold_on(Latch(VisitFolder(visit.plan.folder).begun_last().played), Latch(folder.played))
     if visit.state.waiting != "run":
         visit.note("begun")
     if not folder.design.exists():
@@ -161,24 +167,46 @@ async def _run(visit: Visit, bus: MessageBus) -> None:
                **overlay)
 
 
+def _hold_on(before: Latch, coming: Latch) -> None:
+    """A STOP that nobody took back holds in the next run, too: its player begins silent."""
+    if before.held and not coming.held:
+        coming.hold("STOP held in the run before")
+
+
 async def _overlay(visit: Visit, folder: SessionFolder, task: Task) -> dict[str, Any]:
     """After a reference run: the session's mean image on the training reference, as a picture and in figures."""
     if task.run.kind != "reference":
         return {}
-    picture = folder.path / "overlay.png"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "innerear", "overlay", str(folder.path), str(picture),
-        "--json", str(folder.path / "overlay.json"), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        sys.executable, "-P", "-m", "innerear", "overlay", str(folder.path), str(folder.overlay),
+        "--json", str(folder.overlay_figures), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
     _, complaint = await process.communicate()
     if process.returncode:
         logger.error("the overlay of %s cannot be made: %s", folder.path, complaint.decode(errors="replace").strip())
         return {"overlay": "", "positioning": visit.state.positioning}
-    return {"overlay": str(Path(task.folder) / picture.name), "positioning": visit.state.positioning}
+    return {"overlay": str(Path(task.folder) / folder.overlay.name), "positioning": visit.state.positioning}
 
 
 def _tell(visit: Visit, bus: MessageBus) -> None:
-    state = visit.state
-    bus.publish("plan", {"waiting": state.waiting, "words": state.words, "run": state.task.folder if state.task else "",
-                         "runs": [run.name for run in visit.plan.runs], "done": list(state.done),
-                         "actions": list(ACTIONS[state.waiting]), "positioning": state.positioning}, retain=True)
+    """Say where the visit stands: the same words in every arm."""
+    state, runs = visit.state, visit.plan.runs
+    bus.publish("plan", {
+        "waiting": state.waiting, "words": state.words, "actions": list(ACTIONS[state.waiting]),
+        "run": state.task.folder if state.task else "", "place": state.task.place if state.task else len(runs),
+        "runs": [run.name for run in runs], "kinds": [run.kind for run in runs],
+        "n_volumes": [run.n_volumes for run in runs], "done": list(state.done), "aborted": list(state.aborted),
+        "positioning": state.positioning, "overlay": _figures(visit), "subject": visit.plan.subject}, retain=True)
     logger.info("%s", state.words)
+
+
+def _figures(visit: Visit) -> dict[str, Any]:
+    """How the reference that waits to be judged lies; empty where there is none, or it could not be drawn."""
+    task = visit.state.task
+    if visit.state.waiting != "accept" or task is None:
+        return {}
+    try:
+        figures: dict[str, Any] = json.loads(
+            VisitFolder(visit.plan.folder).run(task.folder).overlay_figures.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return figures

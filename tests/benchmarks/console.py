@@ -53,11 +53,11 @@ def console(room: Room) -> Iterator[Station]:
                       f'[bridge]\nendpoint = "{room.endpoint}"\n[bus]\nbroker = "mqtt://127.0.0.1:{room.broker_port}"\n'
                       f"[console]\nport = {port}\n")
     with running(command("console", "--config", config)) as process:
-        until(lambda: _answers(port), "the console answers")
+        until(lambda: answers(port), "the console answers")
         yield Station(process, f"http://127.0.0.1:{port}/")
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
             return bool(answer.status == 200)
