@@ -44,6 +44,8 @@ class JudgedTrial:
         Decoded, as the record has it.
     retrieved : str
         The most probable clip.
+    volume : int
+        That the last decision was made at.
     decided_s : float
         When, by the monotonic clock of the session; NaN where no time is kept.
     """
@@ -52,12 +54,13 @@ class JudgedTrial:
     clip_id: str
     embedding: str
     retrieved: str
+    volume: int
     decided_s: float
 
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """What sounded after a trial's last decision.
+    """What was playing at a trial's last decision.
 
     Attributes
     ----------
@@ -77,7 +80,7 @@ class Stretch:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A trial to listen to: what was heard, and what was played after its last decision, mono and of shape (n,)."""
+    """A trial to listen to: what was heard, and what was playing at its last decision, mono and of shape (n,)."""
 
     trial: JudgedTrial
     heard: Rows
@@ -199,27 +202,41 @@ def judged_trials(folder: SessionFolder, catalogue: Catalogue) -> list[JudgedTri
         elif document["doc"] == "step" and document.get("embedding") and document.get("top"):
             last[document["trial"]] = document
     return [JudgedTrial(number, trial["clip_id"], last[number]["embedding"], last[number]["top"][0]["clip_id"],
-                        float(decided.get(last[number]["volume"], float("nan"))))
+                        int(last[number]["volume"]), float(decided.get(last[number]["volume"], float("nan"))))
             for number, trial in sorted(wanted.items())
             if number in last and not trial["is_dummy"] and trial["clip_id"] in catalogue]
 
 
 def played_stretches(folder: SessionFolder, trials: list[JudgedTrial]) -> list[Stretch]:
-    """What sounded from each trial's last decision on, ten seconds or up to the next trial's."""
-    if not folder.played.exists() or not (ticks := read_ticks(folder.played)):
+    """What each trial came to sound like: what was playing at its last decision, ten seconds at most.
+
+    A clip counts from its first sample to the next one's. Music that is made changes with every volume: it counts
+    from five seconds before the trial's last condition was heard until the next trial's first was.
+    """
+    ticks = read_ticks(folder.played) if folder.played.exists() else []
+    if not ticks:
         return [Stretch(np.zeros((0, 2), np.float32), 1)] * len(trials)
-    recording = read_played(folder.played)
-    ends = [trial.decided_s for trial in trials[1:]] + [float("inf")]
-    return [_stretch(recording, ticks, trial.decided_s, min(trial.decided_s + HEARD_S, end))
-            for trial, end in zip(trials, ends, strict=True)]
+    recording, entries = read_played(folder.played), last_attempt_timing(read_documents(folder.timing))
+    kind = "condition" if any("condition" in entry for entry in entries) else "cue"
+    before = round(HEARD_S / 2 * recording.rate_hz) if kind == "condition" else 0
+    changes = sorted((entry["volume"], entry["position"]) for entry in entries
+                     if kind in entry and None not in (entry["volume"], entry["position"]))
+    return [_stretch(recording, ticks, trial, changes, before) for trial in trials]
 
 
-def _stretch(recording: Recording, ticks: list[Tick], begin_s: float, end_s: float) -> Stretch:
-    if not (np.isfinite(begin_s) and np.isfinite(end_s)):
+def _stretch(recording: Recording, ticks: list[Tick], trial: JudgedTrial, changes: list[tuple[int, int]],
+             before: int) -> Stretch:
+    """The recording around a trial's last decision, by changes (volume that caused it, its first frame)."""
+    begun = [position for volume, position in changes if volume <= trial.volume]
+    if not begun or not np.isfinite(trial.decided_s):
         return Stretch(np.zeros((0, 2), np.float32), recording.rate_hz)
-    tick = min(ticks, key=lambda tick: abs(tick.time_s - begin_s))
-    begin, end = (round(tick.position + (time_s - tick.time_s) * recording.rate_hz) for time_s in (begin_s, end_s))
-    return Stretch(recording.frames[max(begin, 0) : max(end, 0)], recording.rate_hz)
+    tick = min(ticks, key=lambda tick: abs(tick.time_s - trial.decided_s))
+    decided = round(tick.position + (trial.decided_s - tick.time_s) * recording.rate_hz)
+    longest = round(HEARD_S * recording.rate_hz)
+    end = min([decided + longest, len(recording.frames),
+               *(position for volume, position in changes if volume > trial.volume)])
+    begin = max(begun[-1] - before, end - longest, 0)
+    return Stretch(recording.frames[begin:max(end, begin)], recording.rate_hz)
 
 
 def _vectors(stretches: list[Stretch], scorer: OnnxEmbedder) -> NDArray[np.float64]:

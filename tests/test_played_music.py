@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from offline_training.corpus_composed import CorpusSettings, make_corpus
 from offline_training.embedders import open_scorer
 from offline_training.errors import DatasetError
 from offline_training.kernel_distance import SCALE, kernel_distance
-from offline_training.played_music import judge
+from offline_training.played_music import Stretch, judge, judged_trials, played_stretches
 from offline_training.report_music import session_music
 from realtime.music.catalogue import Catalogue, read_catalogue
-from realtime.playback.recorder import WavRecorder
+from realtime.playback.recorder import WavRecorder, read_played
 from realtime.session.folder import SessionFolder
 from realtime.session.record import encode_vector
 
@@ -85,6 +86,8 @@ def write_session(path: Path, corpus: Catalogue, retrieved: list[str], records: 
                 "embedding": encode_vector(corpus.embedding(name))} for k, name in enumerate(retrieved)]
     timing = [{"attempt": 1, "volume": k, "due_s": 99.0 + TRIAL_S * k, "decided_s": 100.0 + TRIAL_S * k}
               for k in range(len(heard))]
+    timing += [{"attempt": 1, "cue": k, "volume": k, "clip_id": name, "sound_s": 100.0 + TRIAL_S * k,
+                "position": round(TRIAL_S * RATE_HZ) * k} for k, name in enumerate(retrieved)]
     for file, rows in ((folder.record, record), (folder.timing, timing)):
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     if records:
@@ -137,6 +140,29 @@ def test_without_a_recording_the_rest_is_judged_and_without_trials_nothing(corpu
         judge(write_session(tmp_path / "t", corpus, []), corpus, open_scorer("scorer-64"))
 
 
+def test_a_clip_counts_from_its_first_sample_to_the_next_ones_and_made_music_from_before_the_last_condition(
+        corpus: Catalogue, tmp_path: Path) -> None:
+    heard = [clip.clip_id for clip in corpus.clips]
+    folder = SessionFolder(write_session(tmp_path / "s", corpus, heard))
+    frames = read_played(folder.played).frames
+    trials = [replace(trial, volume=3 * trial.number + 2, decided_s=107.0 + TRIAL_S * trial.number)
+              for trial in judged_trials(folder, corpus)]
+    # each trial decides three times; its music changes after the first, 2 s into its ten seconds, and stays
+    changes = [(3 * k + 1, round((TRIAL_S * k + 2.0) * RATE_HZ)) for k in range(10)]
+
+    def rewrite(entries: list[dict[str, object]]) -> list[Stretch]:
+        folder.timing.write_text("".join(json.dumps({"attempt": 1} | entry) + "\n" for entry in entries))
+        return played_stretches(folder, trials)
+
+    clips = rewrite([{"cue": k, "volume": volume, "position": at} for k, (volume, at) in enumerate(changes)])
+    assert np.array_equal(clips[0].frames, frames[2 * RATE_HZ : 12 * RATE_HZ])
+    assert len(clips[9].frames) == len(frames) - 92 * RATE_HZ  # to where the recording ends
+    changes += [(3 * k + 2, round((TRIAL_S * k + 8.0) * RATE_HZ)) for k in range(10)]
+    made = rewrite([{"condition": k, "volume": volume, "position": at} for k, (volume, at) in enumerate(changes)])
+    assert np.array_equal(made[0].frames, frames[3 * RATE_HZ : 12 * RATE_HZ])
+    assert [len(stretch.frames) for stretch in rewrite([])] == [0] * 10
+
+
 def test_no_embedder_judges_what_it_chose_itself(corpus: Catalogue, tmp_path: Path) -> None:
     scorer = open_scorer("scorer-64")
     own = Catalogue(scorer.space, corpus.clips, np.zeros((len(corpus.clips), scorer.space.dim), np.float32),
@@ -150,7 +176,8 @@ def test_the_report_judges_what_was_played_and_holds_it_to_listen_to(corpus: Cat
     session = write_session(tmp_path / "s", corpus, heard)
     (session / "session.json").write_text(json.dumps({"catalogue": str(corpus.clips[0].path.parents[1])}))
     music = session_music(session, None, "scorer-64")
-    assert [row[0] for row in music.part.table.rows] == ["decoded", "retrieved", "played"]
+    assert [row[0] for row in music.part.table.rows if "identification" in row[0]] == [
+        "decoded, identification", "retrieved, identification", "played, identification"]
     assert len(music.sounds) == 10
     assert music.picture.startswith("data:image/png")
     for k, sound in enumerate(music.sounds):

@@ -28,10 +28,8 @@ def music_part(found: dict[str, Any]) -> Part:
         forest(axes, list(there), list(there.values()))
         axes.set(xlim=(0, 1.25), xticks=(0, 0.5, 1), title=_MEASURES[kind])
         axes.tick_params(labelleft=axes is panels[0])
-    head = ("music", "judged in", "n", *(_MEASURES[kind] for kind in shown), "KAD", "p of KAD")
-    rows = tuple((name, card["space"], str(card["identification"]["n_trials"]),
-                  *(_cell(card.get(kind)) for kind in shown), *_distance(card["kernel_distance"]))
-                 for name, card in sources.items())
+    head = ("music and measure", "judged in", "value", "95 % of shuffles", "p", "n")
+    rows = tuple(row for name, card in sources.items() for row in _rows(name, card))
     return Part(HEADING, _text(found), ((as_svg(figure), "Measures of each kind of music over their bands of chance"),),
                 Table(head, rows))
 
@@ -45,18 +43,17 @@ def _text(found: dict[str, Any]) -> str:
     return (f"{drawn}. Whatever is sound was embedded again by {found['scorer']}, which chose none of it; decoded "
             "vectors are no sound and are judged in their own space, by read-outs of their own where there are any. "
             "Genre, lead instrument and mood: how often the read-outs find the same most probable label in the music "
-            "and in what was heard. Grey, and the figure in round brackets: shuffled clips, 95 % of which stay at or "
-            "below it; square brackets: 95 % bootstrap interval over clips. KAD is the kernel audio distance to the "
-            "clips heard (unbiased, near 0 for one kind of music), beside its 95 % for pieces dealt by lot.")
+            "and in what was heard. Lines and brackets are 95 % bootstrap intervals over clips, grey holds nine in ten "
+            "shuffles of the clips, a short line marks chance. The kernel audio distance to the clips heard is "
+            "unbiased and near 0 for music of one kind; its shuffles deal all pieces anew into two sets.")
 
 
-def _cell(estimate: dict[str, Any] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    return f"{spread(estimate, '.2f')} ({number((estimate['null'] or {}).get('p95'), '.2f')}), p {p_of(estimate)}"
-
-
-def _distance(found: dict[str, Any] | None) -> tuple[str, str]:
-    if found is None:
-        return "–", "–"
-    return f"{found['value']:.1f} ({found['permuted_p95']:.1f})", f"{found['p_value']:.3f}"
+def _rows(name: str, card: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What is said of one kind of music, a line for each measure."""
+    found = [(words, card[kind]) for kind, words in _MEASURES.items() if card.get(kind)]
+    rows = [(words, spread(one, ".2f"), number((one["null"] or {}).get("p95"), ".2f"), p_of(one), str(one["n_trials"]))
+            for words, one in found]
+    if far := card["kernel_distance"]:
+        rows.append(("kernel audio distance", f"{far['value']:.2f}", f"{far['permuted_p95']:.2f}",
+                     f"{far['p_value']:.4f}", str(far["n"])))
+    return [(f"{name}, {words}", card["space"], *row) for words, *row in rows]
