@@ -23,6 +23,7 @@ class Command:
 
 COMMANDS = {
     "demo": Command("offline_training.__main__", "simulate, train, stream and listen: the whole loop in three minutes"),
+    "rehearse": Command("offline_training.__main__", "a whole visit at the console, without a scanner"),
     "live": Command("realtime.__main__", "run a live session: volumes in, music out"),
     "bridge": Command("scanner_bridge.__main__", "serve, inspect or export what the scanner makes", is_group=True),
     "replay": Command("realtime.__main__", "stream a recorded run through the loop, or prove a session repeatable"),
@@ -51,7 +52,7 @@ COMMANDS = {
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_ONE_THREAD = ("live", "session", "replay", "bridge", "watch", "check", "console", "bench")
+_ONE_THREAD = ("live", "rehearse", "session", "replay", "bridge", "watch", "check", "console", "bench")
 
 
 def main() -> None:

@@ -54,6 +54,31 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to make; an older demo i
 
 
 @app.command()
+def rehearse(demo: Annotated[Path, typer.Option(help="Folder of a finished demo: its person, music and decoder.")] =
+             Path("demo"),
+             out: Annotated[Path, typer.Option(help="Folder for plan and visit; gone on with.")] = Path("rehearsal"),
+             speed: Annotated[float, typer.Option(help="Times the scanner's pace.", min=0.1)] = 4.0,
+             broker: Annotated[str, typer.Option(help="mqtt://host:port, or 'embedded'.")] = "embedded",
+             port: Annotated[int, typer.Option(help="Of the console's page.")] = 8088,
+             endpoint: Annotated[str, typer.Option(help="ZeroMQ endpoint of the bridge.")] = "tcp://127.0.0.1:5577",
+             sink: Annotated[str, typer.Option(help="auto, device, wav or null.")] = "auto") -> None:
+    """A whole visit at the console with a simulated person and scanner: reference, warm-up, two feedback runs."""
+    import asyncio  # noqa: PLC0415
+    from functools import partial  # noqa: PLC0415
+
+    from offline_training.demo import DemoFolder  # noqa: PLC0415
+    from offline_training.visit_rehearsal import VisitRehearsal, prepare, scan  # noqa: PLC0415
+    from realtime.visit.attendance import attend  # noqa: PLC0415
+    from realtime.visit.plan import PlanSettings  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        rehearsal = VisitRehearsal(DemoFolder(demo), out, broker, port, speed, endpoint, sink)
+        person = prepare(rehearsal)
+        plan = load_settings(rehearsal.plan, PlanSettings)
+        asyncio.run(attend(plan, rehearsal.plan, partial(scan, rehearsal, person), speed, typer.echo))
+
+
+@app.command()
 def simulate(out: Annotated[Path, typer.Argument(help="Folder to make.")], config: ConfigOption = None,
              seed: Annotated[int | None, typer.Option(help="Of everything.")] = None) -> None:
     """Write a simulated scanning session as BIDS: images, events, sidecars, stimuli, and the truth behind them."""

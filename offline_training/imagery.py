@@ -4,8 +4,9 @@ Scores are the live session's own (`realtime.scoring`) on the vectors in its rec
 """
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from offline_training.errors import DatasetError
+from offline_training.sound_regressor import sound_response, without_sound
 from realtime.atomic import without_nan
 from realtime.experiment.phases import Phase
 from realtime.experiment.run_design import RunDesign, read_run_design
@@ -46,6 +48,8 @@ class VisitTrial:
         Nearness to the target by the person's own decoder; NaN without target or evidence.
     vividness : float
         As rated; NaN where it was not.
+    sound : float
+        Mean expected response to what was played, over the volumes of its evidence; NaN where that is not known.
     """
 
     run: str
@@ -55,6 +59,7 @@ class VisitTrial:
     decoded: Floats
     score: float
     vividness: float
+    sound: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +113,24 @@ def _trials(path: Path, kind: str) -> Iterator[VisitTrial]:
     documents = last_attempt(read_documents(folder.record))
     steps: dict[int, Document] = {step["trial"]: step for step in documents
                                   if step["doc"] == "step" and step["embedding"] is not None}
-    ratings = _ratings(documents, design)
+    ratings, sound = _ratings(documents, design), _sound(documents, design)
     for number, phase in enumerate(design.measured):
         step = steps.get(number)
         decoded = np.array([np.nan]) if step is None else decode_vector(step["embedding"]).astype(np.float64)
         score = np.nan if step is None or step["score"] is None else float(step["score"])
-        yield VisitTrial(path.name, kind, phase.kind, phase.clip_id, decoded, score, ratings.get(phase.trial, np.nan))
+        yield VisitTrial(path.name, kind, phase.kind, phase.clip_id, decoded, score, ratings.get(phase.trial, np.nan),
+                         sound.get(number, np.nan))
+
+
+def _sound(documents: Sequence[Document], design: RunDesign) -> dict[int, float]:
+    """By trial: the mean expected response to what was played, over the volumes that were its evidence."""
+    steps = [step for step in documents if step["doc"] == "step" and "playing" in step]
+    response = sound_response(steps, design.acquisition)
+    found: dict[int, list[float]] = {}
+    for step, value in zip(steps, response, strict=True):
+        if step["trial"] >= 0 and step["status"] == "OK" and not step.get("masked"):
+            found.setdefault(step["trial"], []).append(float(value))
+    return {trial: float(np.mean(values)) for trial, values in found.items()}
 
 
 def _ratings(documents: Sequence[Document], design: RunDesign) -> dict[int, float]:
@@ -146,7 +163,8 @@ def visit_figures(visit: RecordedVisit, seed: int = 0) -> dict[str, Any]:
     figures: dict[str, Any] = without_nan({
         "subject": visit.subject, **tasks,
         "imagine_minus_listen": tasks["imagine"]["identification"] - tasks["listen"]["identification"]
-        if both else None, "learning": learning(visit, seed), "transfer": transfer(visit, seed),
+        if both else None, "imagine_without_sound": _soundless(visit, seed),
+        "learning": learning(visit, seed), "transfer": transfer(visit, seed),
         "vividness": vividness(visit)})
     return figures
 
@@ -161,6 +179,16 @@ def _identified(visit: RecordedVisit, trials: Sequence[VisitTrial], seed: int) -
     return {"identification": score.mean, "trials": score.n_trials, "chance_p95": band.p95, "chance_p99": band.p99,
             "p_value": band.p_value, "median_rank": ranks.median_rank, "candidates": ranks.n_candidates,
             "per_trial": [float(each) for each in score.per_trial]}
+
+
+def _soundless(visit: RecordedVisit, seed: int) -> dict[str, Any] | None:
+    """Identification of imagery without what goes with the level of the sound; None where that never changed."""
+    trials = [trial for trial in visit.trials if trial.task == "imagine"]
+    decoded, _ = _rows(visit, trials)
+    cleaned = without_sound(decoded, np.array([trial.sound for trial in trials]))
+    if cleaned is None:
+        return None
+    return _identified(visit, [replace(trial, decoded=row) for trial, row in zip(trials, cleaned, strict=True)], seed)
 
 
 def _rows(visit: RecordedVisit, trials: Sequence[VisitTrial]) -> tuple[Floats, Floats]:

@@ -109,6 +109,26 @@ class Cue:
     clip_id: str
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """How what plays is made to sound: graded feedback, always below what the operator set.
+
+    Attributes
+    ----------
+    level_db : float
+        Below the operator's volume; at most 0.
+    clarity : float
+        1 as it is; below, dull as through a wall: a low-pass that falls to 250 Hz at 0.
+    """
+
+    level_db: float = 0.0
+    clarity: float = 1.0
+
+
+PLAIN = Rendering()
+"""As it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class Condition:
     """What generated music shall sound like from now on.

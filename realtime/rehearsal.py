@@ -62,14 +62,14 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
         port = await stack.enter_async_context(embedded_broker(0))
         bus = BusSettings(topic_name(plan.session), LOOPBACK, port)
         command = _live_command(plan, endpoint, f"mqtt://{LOOPBACK}:{port}")
-        live = await stack.enter_async_context(_process(*command))
+        live = await stack.enter_async_context(program(*command))
         armed = asyncio.Event()
         shown = asyncio.create_task(_show(bus, show, armed), name="rehearsal.show")
         stack.push_async_callback(_cancelled, shown)
         await _first(armed.wait(), live, _ARM_TIMEOUT_S)
         pace = ["--unpaced"] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
         bridge = await stack.enter_async_context(
-            _process("bridge", "serve", str(plan.source), "--connect", endpoint, *pace))
+            program("bridge", "serve", str(plan.source), "--connect", endpoint, *pace))
         await _both(live, bridge)
         return _figures(plan)
 
@@ -98,7 +98,8 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """One of our own programs, which does not outlive the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "innerear", *command, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)

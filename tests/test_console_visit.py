@@ -141,7 +141,7 @@ def test_a_wrong_person_is_seen_and_the_right_one_put_in_walks_the_visit_by_keys
     desk.shows("JUDGE THE PICTURE")
     assert "Nothing to act on" in desk.tab.text(".alarms")
     desk.press("y", "accept")
-    desk.shows("02-train", within_s=WITHIN_S)
+    desk.shows("02-train", ".visit", WITHIN_S)
     desk.press("Escape", "stop")  # between runs: the next begins silent
     desk.shows("STOP holds", ".alarms", WITHIN_S)
     desk.press("g", "go")

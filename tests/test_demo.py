@@ -1,6 +1,7 @@
 """The demo as a newcomer runs it, at twenty times the scanner's pace."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from realtime.broker import free_port
 from realtime.playback.recorder import read_played
 from realtime.session.record import read_documents
-from tests.processes import command
+from tests.benchmarks.console import answers
+from tests.browser import CHROMIUM, NO_CHROMIUM, chromium
+from tests.loopback import free_endpoint
+from tests.processes import command, running, until
+from tests.test_bus import BrokerProcess
 
 pytestmark = pytest.mark.timeout(420)  # with nothing compiled yet, on a busy machine
 
@@ -97,3 +103,45 @@ def test_a_folder_that_no_demo_made_is_never_emptied(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "holds files that no demo made" in done.stderr
     assert (tmp_path / "thesis.tex").read_text() == "irreplaceable"
+
+
+@pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM)
+def test_a_newcomer_walks_a_visit_from_preflight_to_report_in_twelve_actions_and_edits_no_file(
+        demo: dict[str, Any], broker: BrokerProcess) -> None:
+    """As the README says: `make demo`, `innerear rehearse`, eight keys in the page, `innerear report`."""
+    pytest.importorskip("nicegui", reason="the extra `console` is not installed")
+    folder = Path(demo["session_dir"]).parents[1]
+    port, address = free_port(), f"mqtt://127.0.0.1:{broker.port}"
+    actions = ["make demo", "innerear rehearse", "open the page"]
+    rehearsal = command("rehearse", "--demo", folder / "demo", "--out", folder / "rehearsal", "--speed", 20, "--broker",
+                        address, "--port", port, "--endpoint", free_endpoint(), "--sink", "null")
+    visit = folder / "rehearsal" / "visit"
+    with running(rehearsal) as process, chromium() as browser:
+        until(lambda: answers(port), "the console answers")
+        tab = browser.tab()
+        tab.open(f"http://127.0.0.1:{port}/")
+        for key, waits_for in (("f", "NOT"), ("a", "NOT"), ("g", "run 1 of 4"), ("y", "JUDGE"), ("g", "run 2 of 4"),
+                               ("g", "run 3 of 4"), ("g", "run 4 of 4")):
+            until(lambda waits_for=waits_for: waits_for in tab.text(".head"), waits_for)  # type: ignore[misc]
+            if key == "a":
+                until(lambda: "Everything is in order" in tab.text(".verdict"), "the preflight is through")
+            if key in "gy":
+                word = "YOUR TURN" if key == "g" else "JUDGE"
+                until(lambda word=word: word in tab.text(".head"), word)  # type: ignore[misc]
+            tab.key(key)
+            actions.append(key)
+        until(lambda: "VISIT OVER" in tab.text(".head"), "the visit is over")
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    done = subprocess.run(command("report", visit / "04-train-2"), capture_output=True, text=True, check=False)
+    actions.append("innerear report")
+    assert done.returncode == 0, done.stderr
+    assert (visit / "04-train-2" / "report.html").stat().st_size > 10_000
+    assert len(actions) <= 12
+    judged = json.loads((visit / "01-reference" / "overlay.json").read_text())
+    assert judged["correlation"] > 0.85
+    steps = {run: [each for each in read_documents(visit / run / "record.jsonl") if each["doc"] == "step"]
+             for run in ("02-warm-up", "03-train-1", "04-train-2")}
+    for name, each in steps.items():
+        assert {step["status"] for step in each} <= {"OK", "SETTLING", "CENSORED"}, name
+    assert any(step["shown"] is not None for step in steps["04-train-2"])

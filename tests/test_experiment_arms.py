@@ -21,13 +21,14 @@ from realtime.experiment.feedback import (
     ThresholdSettings,
     grade,
     ladder,
-    level_db,
     next_threshold,
+    rendered,
     rivals,
     rung_of,
     target_score,
 )
 from realtime.experiment.run_design import open_arm, seal_arm
+from realtime.messages import PLAIN, Rendering
 from tests import builders
 
 CODES = tuple(f"sub-{n:02}" for n in range(1, 23))
@@ -55,9 +56,12 @@ def test_a_grade_lies_between_0_and_1_and_says_half_at_the_threshold(
 
 
 @given(st.floats(0, 1), st.integers(2, 20))
-def test_a_grade_has_a_rung_and_a_level_that_is_never_above_the_operators(value: float, n_rungs: int) -> None:
+def test_a_grade_has_a_rung_and_no_rendering_is_above_the_operators_volume(value: float, n_rungs: int) -> None:
     assert 0 <= rung_of(value, n_rungs) < n_rungs
-    assert -30.0 <= level_db(value, -30.0) <= 0.0
+    loudness = rendered(value, FeedbackSettings("target", "x", render="loudness"))
+    assert (loudness.clarity, -30.0 <= loudness.level_db <= 0.0) == (1.0, True)
+    assert rendered(value, FeedbackSettings("target", "x", render="clarity")) == Rendering(0.0, value)
+    assert rendered(value, FeedbackSettings("target", "x")) == PLAIN
     assert rung_of(1.0, n_rungs) == n_rungs - 1
 
 

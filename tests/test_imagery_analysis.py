@@ -8,6 +8,7 @@ import pytest
 
 from offline_training.errors import DatasetError
 from offline_training.imagery import compare_groups, group_figures, read_visit, visit_figures
+from offline_training.sound_regressor import sound_response, without_sound
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.design import DesignSettings, generate
 from realtime.experiment.run_design import RunDesign, write_run_design
@@ -99,3 +100,32 @@ def test_a_table_puts_people_into_groups(tmp_path: Path) -> None:
 def test_a_folder_without_a_visit_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no visit in"):
         read_visit(tmp_path)
+
+
+def test_sound_answers_late_by_its_level_and_silence_does_not() -> None:
+    acquisition = Acquisition(1.0)
+    steps = [{"playing": "clip01" if 10 <= volume < 50 else "", "level_db": -20.0} for volume in range(90)]
+    response = sound_response(steps, acquisition)
+    assert np.all(response[:11] == 0.0)  # what plays by volume 10's decision sounds from its end on
+    assert response[45] == pytest.approx(0.1, abs=0.01)
+    assert response[13] < 0.5 * response[45] < response[18]
+    assert abs(response[85]) < 0.01
+    louder = sound_response([{**step, "level_db": 0.0} for step in steps], acquisition)
+    np.testing.assert_allclose(louder, 10 * response)
+
+
+def test_what_goes_with_the_sound_is_taken_out_of_the_evidence_and_nothing_else() -> None:
+    rng = np.random.default_rng(3)
+    sound, own = rng.uniform(0, 1, 200), rng.standard_normal((200, 6))
+    own -= np.c_[np.ones(200), sound] @ np.linalg.lstsq(np.c_[np.ones(200), sound], own, rcond=None)[0]
+    along = rng.standard_normal(6)
+    cleaned = without_sound(own + sound[:, None] * along, sound)
+    assert cleaned is not None
+    np.testing.assert_allclose(cleaned, own + sound.mean() * along, atol=1e-9)
+    missing = own.copy()
+    missing[7] = np.nan
+    cleaned = without_sound(missing, sound)
+    assert cleaned is not None
+    assert np.isnan(cleaned[7]).all()
+    assert np.isfinite(np.delete(cleaned, 7, axis=0)).all()
+    assert without_sound(own, np.full(200, 0.3)) is None

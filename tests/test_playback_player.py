@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from realtime.errors import ConfigError, PlaybackError
-from realtime.messages import Clip, Cue
+from realtime.messages import Clip, Cue, Rendering
 from realtime.playback import protocol
 from realtime.playback.client import PlayerClient
 from realtime.playback.recorder import read_played
@@ -187,9 +187,9 @@ def test_feedback_can_make_it_softer_than_the_operator_set_it_and_never_louder(
         async with await PlayerClient.start(replace(settings, volume_db=-6.0), clips) as player:
             events = player.events()
             player.play(Cue(0, 0, "a"))
-            player.set_level(-20.0)
+            player.render(Rendering(-20.0))
             await until(events, protocol.Status, at(-26.0))
-            player.set_level(40.0)
+            player.render(Rendering(40.0))
             await until(events, protocol.Status, at(-6.0))
 
     asyncio.run(session())

@@ -14,6 +14,7 @@ from realtime.playback import kernels
 from realtime.playback.gate import Gate
 from realtime.playback.levels import gain_of_db
 from realtime.playback.safety import MARGIN_DB, ChainSettings, SafetyChain, interpolation_filters
+from realtime.playback.veil import DULLEST_HZ, Veil
 from tests import naive_playback as naive
 from tests.playback_fuzz import fuzz
 
@@ -287,3 +288,50 @@ def test_the_gates_ramp_does_not_depend_on_the_blocks(sizes: list[int]) -> None:
         gate.mute(True)
     parts = np.concatenate([gated(gates[0], size) for size in sizes])
     np.testing.assert_allclose(parts, gated(gates[1], sum(sizes)), atol=1e-6)
+
+
+# clarity ---------------------------------------------------------------------------------------
+
+
+def veiled(sound: np.ndarray, clarity: float, settled: bool = True) -> np.ndarray:
+    veil = Veil(RATE_HZ, LOOKAHEAD)
+    veil.set_clarity(clarity)
+    if settled:
+        for _ in range(60):
+            veil.process(np.zeros((LOOKAHEAD, 2), np.float32))
+    return np.concatenate([veil.process(sound[at:at + LOOKAHEAD]).copy() for at in range(0, len(sound), LOOKAHEAD)])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.booleans())
+def test_no_clarity_makes_anything_louder(seed: int, clarity: float, settled: bool) -> None:
+    sound = np.random.default_rng(seed).uniform(-1, 1, (8 * LOOKAHEAD, 2)).astype(np.float32)
+    assert np.abs(veiled(sound, clarity, settled)).max() <= np.abs(sound).max()
+
+
+def test_clear_sound_is_itself_bit_for_bit_and_dull_sound_is_what_the_two_low_passes_leave() -> None:
+    sound = np.random.default_rng(4).uniform(-1, 1, (20 * LOOKAHEAD, 2)).astype(np.float32)
+    np.testing.assert_array_equal(veiled(sound, 1.0), sound)
+    kept = 1 - np.exp(-2 * np.pi * DULLEST_HZ / RATE_HZ)
+    slow = sound.astype(np.float64)
+    for _ in range(2):
+        slow = signal.lfilter([kept], [1, kept - 1], slow, axis=0)
+    np.testing.assert_allclose(veiled(sound, 0.0), slow, atol=1e-6)
+
+
+def test_highs_rise_with_clarity() -> None:
+    tone = np.tile(np.sin(2 * np.pi * 3000 * np.arange(100 * LOOKAHEAD) / RATE_HZ)[:, None], 2).astype(np.float32)
+    levels = [float(np.std(veiled(tone, clarity)[20 * LOOKAHEAD:])) for clarity in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert levels == sorted(levels)
+    assert levels[0] < 0.01 * levels[-1]
+
+
+def test_a_chunk_of_no_numbers_is_muted_by_the_chain_and_leaves_no_trace_in_the_veil() -> None:
+    chain = SafetyChain(ChainSettings(RATE_HZ, 0.0, -3.0))
+    chain.set_clarity(0.3)
+    sound = np.full((40 * LOOKAHEAD, 2), 0.1, np.float32)
+    sound[10 * LOOKAHEAD + 3] = np.nan
+    out = chain.process(sound)
+    assert np.isfinite(out).all()
+    assert chain.bad_chunks == 1
+    assert out[-1, 0] == pytest.approx(0.1, abs=1e-3)

@@ -99,10 +99,25 @@ def test_the_target_scores_move_the_music_along_the_ladder() -> None:
 def test_loudness_feedback_plays_the_target_never_louder_than_the_operator_set_it() -> None:
     steps, _, _ = walk(a_design("target", render="loudness"))
     heard = {step.document["playing"] for step in steps if step.document["phase"] == "feedback"}
-    levels = [step.level_db for step in steps if step.level_db is not None]
+    levels = [step.rendering.level_db for step in steps if step.rendering is not None]
     assert heard <= {TARGET, ""}
     assert levels
     assert max(levels) <= 0.0
+
+
+def test_clarity_feedback_plays_the_target_as_clear_as_it_is_near_and_all_else_as_it_is() -> None:
+    steps, _, _ = walk(a_design("target", render="clarity"))
+    clear, sounding = 1.0, ""
+    for step in steps:
+        clear = clear if step.rendering is None else step.rendering.clarity
+        document = step.document
+        sounding = document["playing"]
+        if document["phase"] == "feedback" and document["grade"] is not None:
+            assert (clear, sounding) == (document["grade"], TARGET)
+        elif document["phase"] != "feedback":
+            assert clear == document["clarity"] == 1.0
+        assert document["level_db"] == 0.0
+    assert any(0.0 < step.document["clarity"] < 1.0 for step in steps)
 
 
 @pytest.mark.parametrize("mode", ["mirror", "target"])

@@ -1,5 +1,6 @@
 """What music evokes in the voxels of a simulated person."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,16 +135,34 @@ def evoked_signal(
     Returns
     -------
     signal : float32 array of shape (n_volumes, n_auditory)
-        Voxels with nearly the same delay share one, to 0.2 s.
     """
-    shift = tuning.peak_s - slice_s  # sampling later and responding earlier are nearly the same
+    def of(peak_s: float, at_s: float) -> NDArray[np.float64]:
+        return _evoked(plan, features, settings, peak_s, at_s)
+
+    return by_delay(of, tuning.weights[plan.session], tuning.peak_s, slice_s)
+
+
+def by_delay(evoked: Callable[[float, float], NDArray[np.float64]], weights: NDArray[np.float32],
+             peak_s: NDArray[np.float64], slice_s: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Signal of every voxel, shape (n_volumes, n_auditory); those with nearly the same delay share one, to 0.2 s.
+
+    Parameters
+    ----------
+    evoked : callable
+        Features after the haemodynamic response, (n_volumes, n_features), for a peak and a slice's time.
+    weights : float32 array of shape (n_auditory, n_features)
+        Of the voxels.
+    peak_s, slice_s : float64 arrays of shape (n_auditory,)
+        Their time to peak, and when their slice is acquired within the TR.
+    """
+    shift = peak_s - slice_s  # sampling later and responding earlier are nearly the same
     edges = np.linspace(shift.min(), shift.max() + 1e-9, _N_DELAYS + 1)
     bins = np.digitize(shift, edges[1:-1])
-    signal = np.zeros((settings.n_volumes(len(plan.clips)), len(shift)), np.float32)
-    for index in np.unique(bins):
-        members = bins == index
-        evoked = _evoked(plan, features, settings, float(tuning.peak_s[members].mean()), float(slice_s[members].mean()))
-        signal[:, members] = evoked.astype(np.float32) @ tuning.weights[plan.session, members].T
+    parts = {int(index): evoked(float(peak_s[bins == index].mean()), float(slice_s[bins == index].mean()))
+             for index in np.unique(bins)}
+    signal = np.zeros((len(next(iter(parts.values()))), len(shift)), np.float32)
+    for index, part in parts.items():
+        signal[:, bins == index] = part.astype(np.float32) @ weights[bins == index].T
     return signal
 
 
@@ -158,8 +177,14 @@ def _evoked(
     course = (np.sqrt(1 - _WITHIN_CLIP) * heard[:, None, :, 0]
               + np.sqrt(_WITHIN_CLIP) * change[:, None] * heard[:, None, :, 1])
     course = (course * _drive(at_s, settings)[:, None]).reshape(-1, features.shape[1])
-    volume_s = np.arange(settings.n_volumes(len(plan.clips))) * settings.scanner.tr_s + slice_s
-    since_s = volume_s[:, None] - (np.arange(len(course)) + 0.5) * settings.clip_s / per_clip
+    volume_s = np.arange(settings.n_volumes(len(plan.clips)), dtype=np.float64) * settings.scanner.tr_s + slice_s
+    return responded(course, settings.clip_s / per_clip, volume_s, peak_s)
+
+
+def responded(course: NDArray[np.float64], step_s: float, volume_s: NDArray[np.float64],
+              peak_s: float) -> NDArray[np.float64]:
+    """A course of features in steps of `step_s`, after the haemodynamic response, at the times of volumes."""
+    since_s = volume_s[:, None] - (np.arange(len(course)) + 0.5) * step_s
     grid_s = np.arange(0.0, 32.0, 0.02)
     kernel = np.interp(since_s, grid_s, haemodynamic_response(grid_s, peak_s), left=0.0, right=0.0)
     return np.asarray(kernel @ course, np.float64)

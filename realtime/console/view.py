@@ -113,9 +113,9 @@ def _layout(story: Story, visit: Visit | None) -> Layout:
 def _of_visit(visit: Visit) -> Headline:
     """While somebody has to say what comes next."""
     return {
-        "go": Headline("YOUR TURN", f"{visit.label}: G begins it, then start the scan", "wait"),
-        "accept": Headline("JUDGE THE PICTURE", f"{visit.label}: Y accepts it, X has it recorded again", "wait"),
-        "in": Headline("SUBJECT OUT", "I when they are back: a new reference comes first", "wait"),
+        "go": Headline("YOUR TURN", f"{visit.place_label}: G begins it", "wait"),
+        "accept": Headline("JUDGE THE PICTURE", f"{visit.place_label}: Y accepts, X refuses", "wait"),
+        "in": Headline("SUBJECT OUT", "I when they are back in", "wait"),
         "over": Headline("VISIT OVER", f"{sum(run.n_done for run in visit.runs)} runs are recorded", "calm"),
     }.get(visit.waiting, Headline(visit.waiting.upper(), "", "wait"))
 

@@ -11,7 +11,7 @@ _SAYS = {
     "go": "Press <kbd>G</kbd> to begin, then start the scan.",
     "accept": "Does the blue outline lie on this head, and do the orange voxels lie where they belong? "
               "<kbd>Y</kbd> accepts, <kbd>X</kbd> has it recorded again.",
-    "in": "Press <kbd>I</kbd> when the subject lies in the scanner again.",
+    "in": "Press <kbd>I</kbd> when the subject lies in the scanner again: a new reference comes first.",
     "run": "Start the scan.",
     "over": "All is recorded. The report of a run: <code>innerear report FOLDER</code>",
 }
@@ -23,13 +23,20 @@ def visit(view: View) -> str:
     if at is None:
         return ""
     rows = "".join(_row(run, number == at.place) for number, run in enumerate(at.runs))
-    plan = (f'<div class="plan"><p class="verdict">{_asked(at)}</p><table>{rows}</table></div>')
+    plan = (f'<div class="plan"><p class="verdict">{_asked(at)}</p>{_lie(at)}<table>{rows}</table></div>')
     return titled(f"Visit of {at.subject}", f'<div class="visiting">{_picture(at)}{plan}</div>', _put_in(at))
 
 
 def _asked(at: Visit) -> str:
     run = f"<b>{escape(at.run)}</b>: " if at.run and at.waiting in ("go", "run", "accept") else ""
     return run + _SAYS.get(at.waiting, "")
+
+
+def _lie(at: Visit) -> str:
+    if at.lie is None:
+        return ""
+    return (f'<p class="lie">correlation with the training reference <b>{at.lie.correlation:.3f}</b>; the head lay '
+            f"{at.lie.shift_mm:.1f} mm and {at.lie.turn_deg:.1f}° from there</p>")
 
 
 def _put_in(at: Visit) -> str:

@@ -94,9 +94,14 @@ class Visit:
         return self.waiting != "run"
 
     @property
+    def place_label(self) -> str:
+        """Which run of how many."""
+        return f"run {min(self.place + 1, len(self.runs))} of {len(self.runs)}"
+
+    @property
     def label(self) -> str:
-        """The run and its place, for a headline."""
-        return f"run {min(self.place + 1, len(self.runs))} of {len(self.runs)}, {self.run}"
+        """And its name, for a headline."""
+        return f"{self.place_label}, {self.run}"
 
 
 def read_visit(payload: dict[str, Any]) -> Visit:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import ConfigError
+from realtime.messages import PLAIN, Rendering
 from realtime.ports import MusicIndex
 
 Mode = Literal["off", "mirror", "target"]
 When = Literal["between", "continuous"]
-Render = Literal["morph", "loudness"]
+Render = Literal["morph", "loudness", "clarity"]
 N_RIVALS = 200
 """Clips that a target is compared with: more do not make the score surer."""
 
@@ -59,9 +60,9 @@ class FeedbackSettings:
     when : {"between", "continuous"}
         between: in the feedback phases only, so that no sound falls into a measurement; continuous: while the trial
         is measured, too, which leaves the played sound in what is measured.
-    render : {"morph", "loudness"}
+    render : {"morph", "loudness", "clarity"}
         morph: music from far from the target to the target itself, in `rungs` steps; loudness: the target, from
-        `quietest_db` to full.
+        `quietest_db` to full; clarity: the target, from dull as through a wall to clear.
     rungs : int
         Of morph.
     quietest_db : float
@@ -163,6 +164,8 @@ def rung_of(value: float, n_rungs: int) -> int:
     return min(n_rungs - 1, int(value * n_rungs))
 
 
-def level_db(value: float, quietest_db: float) -> float:
-    """The level for a grade, at most 0: feedback never makes anything louder than the operator set it."""
-    return quietest_db * (1.0 - value)
+def rendered(value: float, settings: FeedbackSettings) -> Rendering:
+    """How a grade sounds: feedback never makes anything louder than the operator set it."""
+    if settings.render == "loudness":
+        return Rendering(level_db=settings.quietest_db * (1.0 - value))
+    return Rendering(clarity=value) if settings.render == "clarity" else PLAIN

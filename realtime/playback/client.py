@@ -14,7 +14,7 @@ import msgspec
 
 import realtime
 from realtime.errors import PlaybackError
-from realtime.messages import Clip, Cue
+from realtime.messages import Clip, Cue, Rendering
 from realtime.playback import protocol
 from realtime.playback.recorder import repair_wav
 from realtime.playback.settings import LOUDEST_DB, PlayerSettings, is_volume
@@ -158,9 +158,10 @@ class PlayerClient:
             raise PlaybackError(message)
         self._send(protocol.Volume(max(volume_db, -200.0)))
 
-    def set_level(self, level_db: float) -> None:
-        """Set the level of what plays, below the operator's volume; at most 0 dB."""
-        self._send(protocol.Level(min(max(level_db, -200.0), 0.0)))
+    def render(self, rendering: Rendering) -> None:
+        """Set how what plays is made to sound; never louder than the operator's volume."""
+        self._send(protocol.Level(min(max(rendering.level_db, -200.0), 0.0)))
+        self._send(protocol.Clarity(min(max(rendering.clarity, 0.0), 1.0)))
 
     def mute(self, muted: bool) -> None:
         """Silence, or sound again, within some 20 ms; music goes on underneath."""

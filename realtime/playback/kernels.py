@@ -188,6 +188,36 @@ def protect(
 
 
 @compiled
+def veil(block: Array32, out: Array32, memory: Array64, begin: float, end: float) -> None:
+    """Two one-pole low-passes in a row: y += a (x - y), with `a` on a straight line from `begin` to `end`.
+
+    Every sample that leaves is a mean of samples that came, weighted by parts of 1: nothing becomes louder. With
+    a = 1 it is what came. Samples that are no numbers pass, for the chain to mute, and are not remembered.
+
+    Parameters
+    ----------
+    block, out : float32 array of shape (n, 2)
+        What comes, and what leaves.
+    memory : float64 array of shape (2, 2)
+        The last sample of each stage and channel; is moved on.
+    begin, end : float
+        Above 0, at most 1.
+    """
+    n = block.shape[0]
+    for frame in range(n):
+        a = begin + (end - begin) * ((frame + 1) / n)
+        for channel in range(2):
+            value = np.float64(block[frame, channel])
+            if not np.isfinite(value):
+                out[frame, channel] = block[frame, channel]
+                continue
+            for stage in range(2):
+                value = memory[stage, channel] + a * (value - memory[stage, channel]) if a < 1.0 else value
+                memory[stage, channel] = value
+            out[frame, channel] = np.float32(value)
+
+
+@compiled
 def meter(out: Array32, sections: Array64, n_k: int, memory: Array64, sums: Array64) -> None:
     """Add the K- and the A-weighted power of frames to sums.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from realtime.errors import PlaybackError
-from realtime.messages import Clip, Cue
+from realtime.messages import PLAIN, Clip, Cue, Rendering
 from realtime.playback import protocol
 from realtime.playback.client import PlayerClient, PlayerSummary
 from realtime.playback.settings import PlayerSettings
@@ -32,7 +32,7 @@ class LastingPlayer:
         self._clips = clips
         self._cue: Cue | None = None
         self._volume_db: float | None = None
-        self._level_db = 0.0
+        self._rendering = PLAIN
         self._muted = False
         self._over = False
         self._earlier: list[PlayerSummary] = []
@@ -90,10 +90,10 @@ class LastingPlayer:
         self._player.set_volume(volume_db)
         self._volume_db = volume_db
 
-    def set_level(self, level_db: float) -> None:
-        """Set the level of what plays, below the operator's volume; at most 0 dB."""
-        self._level_db = level_db
-        self._player.set_level(level_db)
+    def render(self, rendering: Rendering) -> None:
+        """Set how what plays is made to sound; never louder than the operator's volume."""
+        self._rendering = rendering
+        self._player.render(rendering)
 
     def mute(self, muted: bool) -> None:
         """Silence, or sound again; music goes on underneath."""
@@ -148,7 +148,7 @@ class LastingPlayer:
         player.mute(self._muted)
         if self._volume_db is not None:
             player.set_volume(self._volume_db)
-        player.set_level(self._level_db)
+        player.render(self._rendering)
         if self._cue is not None:
             player.play(self._cue)
         if self._over:  # stopped meanwhile

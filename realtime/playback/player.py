@@ -62,6 +62,9 @@ class _End:
     reason: str
 
 
+_Order = _ReadyCue | protocol.Volume | protocol.Level | protocol.Clarity | _End
+
+
 class Player:
     """Carries out commands until it is told to end or its parent is gone.
 
@@ -92,7 +95,7 @@ class Player:
         if self._latch.held:
             self._gate.stop()
         self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
-        self._orders: queue.SimpleQueue[_ReadyCue | protocol.Volume | protocol.Level | _End] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._volume_db, self._level_db = settings.volume_db, 0.0
         self._ending = ""
         self._bad_told = 0
@@ -135,6 +138,8 @@ class Player:
             case protocol.Volume() if is_volume(command.volume_db):
                 self._orders.put(command)
             case protocol.Level() if is_volume(command.level_db):
+                self._orders.put(command)
+            case protocol.Clarity() if 0.0 <= command.clarity <= 1.0:
                 self._orders.put(command)
             case protocol.Close():
                 self.end("closed")
@@ -227,6 +232,8 @@ class Player:
                     case protocol.Level():
                         self._level_db = min(order.level_db, 0.0)
                         self._chain.set_volume_db(self._volume_db + self._level_db)
+                    case protocol.Clarity():
+                        self._chain.set_clarity(order.clarity)
                     case _End() if not self._ending:
                         self._begin_end(order.reason)
 

@@ -52,6 +52,12 @@ class Level(msgspec.Struct, frozen=True, tag_field="command", tag="level"):
     level_db: float
 
 
+class Clarity(msgspec.Struct, frozen=True, tag_field="command", tag="clarity"):
+    """Set how clear what plays sounds: 1 as it is, 0 as through a wall."""
+
+    clarity: float
+
+
 class Mute(msgspec.Struct, frozen=True, tag_field="command", tag="mute"):
     """Mute or unmute at once, ahead of what is queued."""
 
@@ -225,7 +231,7 @@ class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="ended"):
     peak: float
 
 
-Command = Configure | Play | PlayStream | Volume | Level | Mute | Stop | Rearm | Close
+Command = Configure | Play | PlayStream | Volume | Level | Clarity | Mute | Stop | Rearm | Close
 Event = Started | Sounding | Conditioned | Stalled | Overtaken | Rejected | Obeyed | Recovered | Status | Failed | Ended
 
 

@@ -1,4 +1,4 @@
-"""The only way to a sink: gain, equaliser, volume, true-peak limiter, clamp, meter, in this order."""
+"""The only way to a sink: veil, gain, equaliser, volume, true-peak limiter, clamp, meter, in this order."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from realtime.playback import kernels
 from realtime.playback.levels import gain_of_db
 from realtime.playback.loudness import LoudnessMeter, Reading
+from realtime.playback.veil import Veil
 
 CHUNK_S = 0.005
 RELEASE_S = 0.2
@@ -92,6 +93,7 @@ class SafetyChain:
         release = 1.0 - math.exp(-n / (RELEASE_S * rate_hz))
         loudest_filter = np.abs(self._phases).sum(axis=1).max()
         self._bounds = np.array([limit, release, limit / loudest_filter, self.ceiling])
+        self._veil = Veil(rate_hz, n)
         self._meter = LoudnessMeter(rate_hz, n)
 
     @property
@@ -104,6 +106,10 @@ class SafetyChain:
         """Move to this volume along a ramp; after `fade_out` nothing changes any more."""
         if not self._fading_out:
             self._volume[1] = gain_of_db(volume_db)
+
+    def set_clarity(self, clarity: float) -> None:
+        """Move to this clarity, 0 (dull) to 1 (as it is), along a ramp."""
+        self._veil.set_clarity(clarity)
 
     def fade_out(self, fade_s: float) -> None:
         """Ramp to silence, for good, within this time."""
@@ -141,7 +147,8 @@ class SafetyChain:
         out = np.empty_like(block)
         for start in range(0, len(block), self.chunk_frames):
             chunk = out[start : start + self.chunk_frames]
-            finite = kernels.protect(block[start : start + self.chunk_frames], chunk, *self.arrays)
+            veiled = self._veil.process(block[start : start + self.chunk_frames])
+            finite = kernels.protect(veiled, chunk, *self.arrays)
             self.bad_chunks += not finite
             self.limited_chunks += int(self._state[0] < 1.0)
             self._meter.add(chunk)
@@ -155,6 +162,7 @@ class SafetyChain:
 def warm_up() -> None:
     """Compile, or load, all kernels."""
     chain = SafetyChain(ChainSettings(48000, 0.0, 0.0, eq_taps=np.ones((2, 1))))
+    chain.set_clarity(0.5)
     chain.process(np.full((chain.chunk_frames, 2), 2.0, np.float32))
 
 

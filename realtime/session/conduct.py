@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from realtime.decoding.posterior import Posterior
+from realtime.messages import PLAIN, Rendering
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select
 from realtime.ports import MusicIndex
 from realtime.session.record import Document
@@ -24,13 +25,13 @@ class Said:
         What plays, and why.
     remarks : dict
         More for the record: what a design adds.
-    level_db : float
-        Of what plays, at most 0: feedback can be louder or softer.
+    rendering : Rendering
+        How what plays sounds: feedback can be softer or duller.
     """
 
     decision: Decision
     remarks: Document = field(default_factory=dict)
-    level_db: float = 0.0
+    rendering: Rendering = PLAIN
 
 
 class Conductor(Protocol):

@@ -12,7 +12,7 @@ from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import EventsError, VolumeError
 from realtime.generators.conditioning import Conditioner
-from realtime.messages import Condition, Cue
+from realtime.messages import PLAIN, Condition, Cue
 from realtime.music.selection import Decision
 from realtime.session.conduct import Conductor, FreeConductor
 from realtime.session.design_conduct import DesignConductor
@@ -38,7 +38,7 @@ class LiveCore:
         self._conditioner = Conditioner(parts.conditioning) if parts.conditioning else None
         self._waiting = parts.wait_for_start
         self._paused = False
-        self._level_db = 0.0
+        self._rendering = PLAIN
         self._ordering = Ordering(header)
         self.counts = Counts()
 
@@ -141,8 +141,9 @@ class LiveCore:
         if condition is not None:
             document["condition"] = {"number": condition.number, "clip_id": condition.clip_id,
                                      "embedding": encode_vector(condition.embedding)}
-        level_db, self._level_db = None if said.level_db == self._level_db else said.level_db, said.level_db
-        return Step(percept, belief, said.decision, cue, document, condition, level_db)
+        rendering = None if said.rendering == self._rendering else said.rendering
+        self._rendering = said.rendering
+        return Step(percept, belief, said.decision, cue, document, condition, rendering)
 
     def begin(self) -> Cue | None:
         """What sounds before the first volume, in a designed run."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.posterior import Posterior, believe
 from realtime.experiment.arms import ArmDecoder
-from realtime.experiment.feedback import grade, level_db, next_threshold, rivals, rung_of, target_score
+from realtime.experiment.feedback import grade, next_threshold, rendered, rivals, rung_of, target_score
 from realtime.experiment.phases import MEASURED, Phase, phase_after
 from realtime.experiment.run_design import RunDesign
-from realtime.messages import Evidence
+from realtime.messages import PLAIN, Evidence, Rendering
 from realtime.music.selection import Decision, SelectionState
 from realtime.session.conduct import Said
 from realtime.session.parts import Parts
@@ -81,10 +81,13 @@ class DesignConductor:
         if changes:
             self._state = SelectionState(sound, percept.volume_index)
         why = hold or ("the design is over" if phase is None else phase.kind)
-        level = self._level(phase)
+        rendering = self._rendering(phase)
         remarks |= {"phase": "" if phase is None else phase.kind, "grade": self._grade, "threshold": self._threshold,
-                    "level_db": level}
-        return Said(Decision("hold" if hold else "switch" if changes else "keep", self._state, why), remarks, level)
+                    "level_db": rendering.level_db}
+        if self._design.feedback.render == "clarity":
+            remarks["clarity"] = rendering.clarity
+        return Said(Decision("hold" if hold else "switch" if changes else "keep", self._state, why), remarks,
+                    rendering)
 
     def bar(self, clip_id: str) -> None:
         """Play silence where this clip would sound."""
@@ -149,8 +152,8 @@ class DesignConductor:
             return ""
         return design.rungs[rung_of(self._grade, len(design.rungs))] if feedback.render == "morph" else design.target[0]
 
-    def _level(self, phase: Phase | None) -> float:
+    def _rendering(self, phase: Phase | None) -> Rendering:
         feedback = self._design.feedback
-        if phase is None or self._grade is None or feedback.render != "loudness" or not self._design.feeds_back(phase):
-            return 0.0
-        return level_db(self._grade, feedback.quietest_db)
+        if phase is None or self._grade is None or not self._design.feeds_back(phase):
+            return PLAIN
+        return rendered(self._grade, feedback)

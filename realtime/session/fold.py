@@ -6,7 +6,7 @@ from typing import Any
 
 from realtime.bundle import check_fits
 from realtime.errors import RealtimeError
-from realtime.messages import Condition, Cue
+from realtime.messages import Condition, Cue, Rendering
 from realtime.session.attempts import Attempt
 from realtime.session.core import LiveCore
 from realtime.session.entries import EventEntry, read_entry
@@ -51,19 +51,19 @@ class Outcome:
         The last one, for the player.
     condition : Condition or None
         The last one, for the generator.
-    level_db : float or None
+    rendering : Rendering or None
         The last one, for the player.
     """
 
     steps: tuple[Step, ...]
     cue: Cue | None
     condition: Condition | None = None
-    level_db: float | None = None
+    rendering: Rendering | None = None
 
     def after(self, earlier: "Outcome") -> "Outcome":
         """What holds after both, without steps: for going on where an earlier life of the session was."""
         return Outcome((), self.cue or earlier.cue, self.condition or earlier.condition,
-                       earlier.level_db if self.level_db is None else self.level_db)
+                       self.rendering or earlier.rendering)
 
 
 class SessionFold:
@@ -140,16 +140,16 @@ class SessionFold:
 
     def decide(self, perceived: Perceived) -> Outcome:
         """Decide for every volume index of one record, and document it."""
-        cue, condition, level_db, steps = perceived.cue, None, None, []
+        cue, condition, rendering, steps = perceived.cue, None, None, []
         for percept in perceived.percepts:
             assert self.core is not None  # a percept exists, so a header came
             step = self.core.decide(percept)
             self._write(step.document)
             cue = self._document_cue(step.cue) or cue
             condition = step.condition or condition
-            level_db = level_db if step.level_db is None else step.level_db
+            rendering = step.rendering or rendering
             steps.append(step)
-        return Outcome(tuple(steps), cue, condition, level_db)
+        return Outcome(tuple(steps), cue, condition, rendering)
 
     def check(self, header: RunHeader) -> None:
         """Refuse a run before anything of it is acknowledged.

@@ -80,8 +80,8 @@ class Sounding:
         for step in outcome.steps:
             if step.percept.evidence is not None:
                 self.decoded = step.percept.evidence.embedding
-        if outcome.level_db is not None:
-            self.player.set_level(outcome.level_db)
+        if outcome.rendering is not None:
+            self.player.render(outcome.rendering)
         if condition is not None and self.generator is not None:
             self._conditions[condition.number] = _Asked(attempt, condition.clip_id, condition.volume_index)
             self.generator.condition(condition)

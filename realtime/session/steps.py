@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realtime.decoding.posterior import Posterior
-from realtime.messages import Condition, Cue, Evidence
+from realtime.messages import Condition, Cue, Evidence, Rendering
 from realtime.music.selection import Decision
 from realtime.preprocessing import PreprocessedVolume
 from realtime.session.record import Document
@@ -56,8 +56,8 @@ class Step:
         The step as the record keeps it.
     condition : Condition or None
         For the generator, when there is one and something changes.
-    level_db : float or None
-        For the player, when the level of what plays changes; at most 0.
+    rendering : Rendering or None
+        For the player, when it changes.
     """
 
     percept: Percept
@@ -66,7 +66,7 @@ class Step:
     cue: Cue | None
     document: Document
     condition: Condition | None = None
-    level_db: float | None = None
+    rendering: Rendering | None = None
 
 
 @dataclass(frozen=True)

@@ -115,15 +115,18 @@ def playback(json_file: JsonOption = None,
 @app.command()
 def console(json_file: JsonOption = None,
             presses: Annotated[int, typer.Option(help="How often STOP is pressed, each way.", min=10)] = 300,
-            volumes: Annotated[int, typer.Option(help="Volumes of each blinded arm.", min=20)] = 1000) -> None:
-    """The bars of the operator's page, with real processes and a headless Chromium; some 15 minutes."""
+            volumes: Annotated[int, typer.Option(help="Volumes of each blinded arm.", min=20)] = 1000,
+            only: Annotated[str, typer.Option(help="One part; all when left out.")] = "") -> None:
+    """The bars of the operator's page, with real processes and a headless Chromium; some 25 minutes."""
     from tests.browser import CHROMIUM, NO_CHROMIUM
 
     if not CHROMIUM:
         fail(f"the console is measured in a browser: {NO_CHROMIUM}")
-    from tests.benchmarks.console import measure
+    from tests.benchmarks.console import PARTS, measure
 
-    figures = measure(presses, volumes)
+    if only not in ("", *PARTS):
+        fail(f"there is no part {only!r}; choose one of {', '.join(PARTS)}")
+    figures = measure(presses, volumes, only)
     Console().print_json(data=figures)
     write_figures(json_file, {"benchmark": "console", **figures})
 
@@ -132,11 +135,15 @@ def console(json_file: JsonOption = None,
 def imagery(json_file: JsonOption = None,
             decoded: Annotated[int, typer.Option(help="Persons whose imagery is identified.", min=1)] = 8,
             trained: Annotated[int, typer.Option(help="Persons of the target training.", min=3)] = 24,
-            volumes: Annotated[int, typer.Option(help="Volumes of the blinding.", min=100)] = 1200) -> None:
+            volumes: Annotated[int, typer.Option(help="Volumes of the blinding.", min=100)] = 1200,
+            only: Annotated[str, typer.Option(help="identification, training or blinding; all when left out.")] = "",
+            ) -> None:
     """The bars of imagination: identification, no signal, target training in its arms, blinding."""
-    from tests.benchmarks.imagery import measure, show
+    from tests.benchmarks.imagery import PARTS, measure, show
 
-    report = measure(decoded, trained, volumes, lambda text: typer.echo(f"{text} ...", err=True))
+    if only not in ("", *PARTS):
+        fail(f"there is no part {only!r}; choose one of {', '.join(PARTS)}")
+    report = measure(decoded, trained, volumes, only, lambda text: typer.echo(f"{text} ...", err=True))
     show(report)
     write_figures(json_file, report)
 

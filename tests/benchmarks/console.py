@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -287,28 +287,68 @@ def soak(hours: float = 4.0) -> Figures:
     return {"soak_growth_mb": figure((last - first) / 1e6, "MB from the first quarter to the end", 1.0, n)}
 
 
-def measure(presses: int, n_volumes: int) -> Figures:
-    """All bars."""
+@dataclass(frozen=True)
+class Bench:
+    """Where everything is measured: a folder, a broker, how often STOP is pressed and how long blinded runs are."""
+
+    folder: Path
+    broker_port: int
+    presses: int
+    n_volumes: int
+
+    def room(self, name: str, n_volumes: int = 200) -> Room:
+        """A session of its own over a run of so many volumes of a second."""
+        return Room(make_world(self.folder / f"world-{name}", n_volumes), self.folder / name,
+                    broker_port=self.broker_port)
+
+
+def _paint_and_delay(bench: Bench) -> Figures:
+    room = bench.room("paint")
+    with live(room, "--retry-wait", 600), console(room) as station:
+        return paint(station.url) | delay(room, station, 60)
+
+
+@contextlib.contextmanager
+def _playing(room: Room) -> Iterator[tuple[subprocess.Popen[str], Station]]:
+    """The live program with its console, while a run comes at the scanner's pace."""
+    with live(room) as process, console(room) as station, running(
+            command("bridge", "serve", room.world.run, "--connect", room.endpoint, "--speed", "1")):
+        until(room.plays, "music plays")
+        yield process, station
+
+
+def _load(bench: Bench) -> Figures:
+    room = bench.room("load")
+    with _playing(room) as (_, station):
+        return load(room, station)
+
+
+def _stop(bench: Bench) -> Figures:
+    room = bench.room("stop", 200 + 4 * bench.presses)  # the run must outlast three ways of pressing
+    with _playing(room) as (process, station):
+        return stop(room, station, process, bench.presses)
+
+
+def _latency(bench: Bench) -> Figures:
+    return latency(bench.room("latency").world, bench.folder, bench.broker_port)
+
+
+def _blinding(bench: Bench) -> Figures:
+    return blinding(bench.folder, bench.broker_port, bench.n_volumes)
+
+
+PARTS: dict[str, Callable[[Bench], Figures]] = {
+    "paint": _paint_and_delay, "load": _load, "stop": _stop, "latency": _latency, "blinding": _blinding,
+    "soak": lambda _bench: soak()}
+
+
+def measure(presses: int, n_volumes: int, only: str = "") -> Figures:
+    """All bars, or one part of `PARTS`."""
     os.environ.setdefault("XDG_STATE_HOME", tempfile.mkdtemp())
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as scratch, BrokerProcess() as broker:
-        folder = Path(scratch)
-        world = make_world(folder / "world", 200)
-        room = Room(world, folder / "session", broker_port=broker.port)
-        with live(room, "--retry-wait", 600) as process, console(room) as station:
-            figures |= paint(station.url)
-            figures |= delay(room, station, 60)
-        room = Room(world, folder / "second", broker_port=broker.port)
-        with live(room) as process, console(room) as station:
-            with running(command("bridge", "serve", world.run, "--connect", room.endpoint, "--speed", "1")):
-                until(room.plays, "music plays")
-                figures |= load(room, station)
-        room = Room(world, folder / "third", broker_port=broker.port)
-        with live(room) as process, console(room) as station:
-            with running(command("bridge", "serve", world.run, "--connect", room.endpoint, "--speed", "1")):
-                until(room.plays, "music plays")
-                figures |= stop(room, station, process, presses)
-        figures |= latency(world, folder, broker.port)
-        figures |= blinding(folder, broker.port, n_volumes)
-    return figures | soak()
-
+        bench = Bench(Path(scratch), broker.port, presses, n_volumes)
+        for name, part in PARTS.items():
+            if only in ("", name):
+                figures |= part(bench)
+    return figures

@@ -265,17 +265,27 @@ def blinding(n_volumes: int) -> dict[str, Any]:
             "median_ms": {arm: round(1000 * float(np.median(delays[arm])), 3) for arm in arms}}
 
 
-def measure(n_decoded: int, n_trained: int, n_volumes: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """All bars; people are simulated one after the other, a minute or less of a processor each."""
-    decoded, trained = [], []
-    for seed in range(n_decoded):
-        say(f"identification, person {seed + 1} of {n_decoded}")
-        decoded.append(identified(seed))
-    for seed in range(n_trained):
-        say(f"no signal and target training, person {seed + 1} of {n_trained}")
-        trained.append(a_person(1000 + seed))
-    return {"benchmark": "imagery", "identification": identification(decoded), "no_signal": nothing(trained),
-            "target_training": learning(trained), "blinding": blinding(n_volumes)}
+PARTS = ("identification", "training", "blinding")
+
+
+def measure(n_decoded: int, n_trained: int, n_volumes: int, only: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """All bars, or one part; people are simulated one after the other, a minute or less of a processor each."""
+    report: dict[str, Any] = {"benchmark": "imagery"}
+    if only in ("", "identification"):
+        decoded = []
+        for seed in range(n_decoded):
+            say(f"identification, person {seed + 1} of {n_decoded}")
+            decoded.append(identified(seed))
+        report["identification"] = identification(decoded)
+    if only in ("", "training"):
+        trained = []
+        for seed in range(n_trained):
+            say(f"no signal and target training, person {seed + 1} of {n_trained}")
+            trained.append(a_person(1000 + seed))
+        report |= {"no_signal": nothing(trained), "target_training": learning(trained)}
+    if only in ("", "blinding"):
+        report["blinding"] = blinding(n_volumes)
+    return report
 
 
 def show(report: dict[str, Any]) -> None:
