@@ -60,7 +60,7 @@ def _of_sound(story: Story, now_s: float) -> list[Alarm]:
     found = []
     if story.here.stopped:
         found.append(Alarm("person", "STOP holds: the sound is off, whatever the other programs do.",
-                           "Speak to the person. L lets it sound again."))
+                           "Speak to the person. L, twice, lets it sound again."))
     sound = story.sound
     if sound is not None and story.active and (sound.dose_percent or 0.0) >= DOSE_WARNING_PERCENT:
         found.append(Alarm("person", f"{sound.dose_percent:.0f} % of a day's sound dose is used up.",

@@ -151,7 +151,8 @@ def sound(view: View) -> str:
     dose = "unknown" if heard.dose_percent is None else f"{heard.dose_percent:.0f} %"
     volume = "–" if heard.volume_db is None else f"{heard.volume_db:+.0f} dB"
     if view.stopped:
-        title, how, why = "off: STOP holds", "", "" if story.about.blinded else escape(f"chosen: {story.trial.playing}")
+        chosen = "" if story.about.blinded else story.trial.playing
+        title, how, why = "off: STOP holds", "", escape(f"chosen: {chosen}") if chosen else ""
     state = "STOPPED" if view.stopped else "MUTED" if heard.muted else volume
     return titled("Sound", f'<div class="title">♪ {escape(title)}</div><p class="key">{how} {why}</p>'
                             f'<div class="four"><div><label>level</label><b>{level}</b></div>'
