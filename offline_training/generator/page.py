@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_KINDS = ("identification", "genre", "lead", "mood")
+WANTED = {"identification": 0.95, "genre": 0.9, "lead": 0.85, "mood": 0.7}
 
 
 def page(name: str, report: dict[str, Any]) -> str:
@@ -19,7 +19,17 @@ def page(name: str, report: dict[str, Any]) -> str:
         "| clips | generator | n | identification | genre | lead instrument | mood |", "|---|---|---|---|---|---|---|"]
     for population, by_generator in report["figures"].items():
         for generator, figures in by_generator.items():
-            told = [f"{figures[kind]['value']:.2f} ({figures[kind]['permuted']:.2f})" for kind in _KINDS]
+            told = [f"{figures[kind]['value']:.2f} ({figures[kind]['permuted']:.2f})" for kind in WANTED]
             lines.append(f"| {population} | {generator} | {figures['genre']['n']} | {' | '.join(told)} |")
+    bars = ", ".join(f"{kind} {least}" for kind, least in WANTED.items())
+    lines += ["", f"Wanted of the clips of a corpus, at least: {bars}. "
+              + " ".join(_short(name, figures) for name, figures in report["figures"]["corpus"].items())]
     loss = f"The token model's loss on its training pieces is {report['nats_per_token']:.2f} nats per token."
     return "\n".join([*lines, "", loss, ""])
+
+
+def _short(name: str, figures: dict[str, Any]) -> str:
+    """What a generator does not reach, in words."""
+    missed = [f"{kind} ({figures[kind]['value']:.2f})" for kind, least in WANTED.items()
+              if figures[kind]["value"] < least]
+    return f"The {name} misses {', '.join(missed)}." if missed else f"The {name} reaches all of them."

@@ -21,6 +21,7 @@ from offline_training.embedders import SHIPPED, open_embedder, open_scorer
 from offline_training.fit import fit_decoder
 from offline_training.generator.fidelity import Make, embeddings, fidelity, measure, meet
 from offline_training.generator.makers import makers
+from offline_training.generator.page import WANTED
 from offline_training.generator.pieces import HEARD_S
 from offline_training.simulation.music import Music
 from offline_training.simulation.session_responses import ResponseSettings, simulate_responses
@@ -35,7 +36,6 @@ Figures = dict[str, dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = SHIPPED / "generator-synth-128"
 CONDITIONER, SCORER = "synth-128", "scorer-64"
-_BARS = {"identification": 0.95, "genre": 0.9, "lead": 0.85, "mood": 0.7}
 _SEED = 0
 
 
@@ -97,7 +97,7 @@ def cost_bars(folder: Path = FOLDER) -> Figures:
 def fidelity_bars(folder: Path = FOLDER, n: int = 100) -> Figures:
     """Identification and class agreement of music under clean embeddings of unseen clips, by the second embedder."""
     found = measure(makers(folder), open_embedder(CONDITIONER), open_scorer(SCORER), n)
-    return {f"generated_{population}_{name}_{kind}": figure | {"unit": "share", "bar": _BARS[kind], "scorer": SCORER}
+    return {f"generated_{population}_{name}_{kind}": figure | {"unit": "share", "bar": WANTED[kind], "scorer": SCORER}
             for population, by_name in found.items() for name, figures in by_name.items()
             for kind, figure in figures.items()}
 
