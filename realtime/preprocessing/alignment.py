@@ -104,14 +104,14 @@ class Aligner:
         self._smoothed = np.empty_like(reference)
         fwhm_mm = settings.alignment_fwhm_mm
         self._fine = make_template(reference, affine, self.centre, fwhm_mm, settings)
-        self._stack = self._fine.smoothing.stack(reference.shape)
+        self._ring = self._fine.smoothing.ring(reference.shape)
         self._coarse = make_template(reference, affine, self.centre, _COARSE_FACTOR * fwhm_mm, settings)
 
     def align(self, volume: NDArray[np.float32], affine: NDArray[np.float64],
               last: Alignment | None) -> Alignment:
         """Estimate the pose of a finite volume of shape (nz, ny, nx), starting from the last trusted alignment."""
         to_voxel = np.ascontiguousarray(inverse_affine(affine)[:3])
-        coefficients = self._fine.smoothing.apply(volume, self._stack, self._smoothed)
+        coefficients = self._fine.smoothing.apply(volume, self._ring, self._smoothed)
         warm = None
         if last is not None:
             warm = self._run(self._fine, coefficients, to_voxel, last.pose, last.gain, _TUKEY,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from realtime.preprocessing.interpolation_kernels import spline_sum
 from realtime.preprocessing.kernels import Array64, Volume32, compiled
-from realtime.preprocessing.vector_kernels import add_scaled_row
+from realtime.preprocessing.vector_kernels import N_ROWS, add_scaled_rows
 
 _BLOCK = 128                # points that go through one loop after the other, and never leave the cache
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -63,69 +63,70 @@ def robust_sums(
     sums : float64 array of shape (2,)
         Written: points inside, sum of the weights.
     """
-    factors = shading.astype(np.float32)
     per_bin, per_cutoff = np.float32(1.0 / bin_width), np.float32(1.0 / cutoff if cutoff > 0.0 else 0.0)
+    factors, matrix = shading.astype(np.float32), transform.astype(np.float32)
     cells, between = np.empty((3, _BLOCK), np.int32), np.empty((3, _BLOCK), np.float32)
-    values = np.empty(_BLOCK, np.float32)
+    residuals, bins = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.int32)
+    pulls, weights = np.empty(_BLOCK), np.empty(_BLOCK, np.float32)
     histogram[:], right[:], sums[:] = 0, 0.0, 0.0
     for start in range(0, n_points, _BLOCK):
-        stop = min(start + _BLOCK, n_points)
-        _locate(coefficients.shape, transform, places[:, start:stop], margin, cells, between)
-        for i in range(stop - start):
-            values[i] = spline_sum(coefficients, np.intp(cells[2, i]), np.intp(cells[1, i]),
-                                   np.intp(max(cells[0, i], 0)), between[2, i], between[1, i], between[0, i])
-        _project(cells[0], values, rows[start:stop], factors, per_bin, per_cutoff, histogram, right, sums)
-
-
-@compiled
-def _locate(shape: tuple[int, int, int], transform: Array64, places: Volume32, margin: Array64,
-            cells: NDArray[np.int32], between: Volume32) -> None:
-    """First voxel (3, n) of the block around each point, and the point's place in it; -1 along x for one outside."""
-    nz, ny, nx = shape
-    low_x, low_y, low_z = np.float32(margin[0]), np.float32(margin[1]), np.float32(margin[2])
-    high_x, high_y = np.float32(nx - 1.0 - margin[0]), np.float32(ny - 1.0 - margin[1])
-    high_z = np.float32(nz - 1.0 - margin[2])
-    xx, xy, xz, x0 = _single(transform[0])
-    yx, yy, yz, y0 = _single(transform[1])
-    zx, zy, zz, z0 = _single(transform[2])
-    for i in range(places.shape[1]):
-        px, py, pz = places[0, i], places[1, i], places[2, i]
-        x = xx * px + xy * py + xz * pz + x0
-        y = yx * px + yy * py + yz * pz + y0
-        z = zx * px + zy * py + zz * pz + z0
-        inside = (x >= low_x) & (y >= low_y) & (z >= low_z) & (x < high_x) & (y < high_y) & (z < high_z)
-        x, y, z = x if inside else _ONE, y if inside else _ONE, z if inside else _ONE
-        ix, iy, iz = np.int32(x), np.int32(y), np.int32(z)
-        cells[0, i] = ix - 1 if inside else -1
-        cells[1, i], cells[2, i] = iy - 1, iz - 1
-        between[0, i], between[1, i], between[2, i] = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
-
-
-@compiled
-def _single(row: Array64) -> tuple[float, float, float, float]:
-    return np.float32(row[0]), np.float32(row[1]), np.float32(row[2]), np.float32(row[3])  # type: ignore[return-value]
-
-
-@compiled
-def _project(cells_x: NDArray[np.int32], values: Volume32, rows: Volume32, shading: Volume32, per_bin: Any,
-             per_cutoff: Any, histogram: NDArray[np.int64], right: Array64, sums: Array64) -> None:
-    """Add points to `robust_sums`."""
-    s0, s1, s2, s3, s4, s5, s6 = shading[0], shading[1], shading[2], shading[3], shading[4], shading[5], shading[6]
-    last_bin = np.float32(histogram.size - 1)
-    for i in range(rows.shape[0]):
-        if cells_x[i] < 0:
-            continue
-        row = rows[i]
-        residual = values[i] - (s0 * row[6] + s1 * row[7] + s2 * row[8] + s3 * row[9]
-                                + s4 * row[10] + s5 * row[11] + s6 * row[12])
-        sums[0] += 1.0
-        histogram[np.intp(min(abs(residual) * per_bin, last_bin))] += 1
-        ratio = residual * per_cutoff
-        keep = _ONE - ratio * ratio
-        if keep > _ZERO:
-            weight = keep * keep
+        n = min(_BLOCK, n_points - start)
+        for axis in range(3):
+            _locate(matrix[axis], places[0, start : start + n], places[1, start : start + n],
+                    places[2, start : start + n], margin[axis], coefficients.shape[2 - axis], cells[axis],
+                    between[axis])
+        for i in range(n):
+            row = rows[start + i]
+            value = spline_sum(coefficients, np.intp(cells[2, i]), np.intp(cells[1, i]), np.intp(cells[0, i]),
+                               between[2, i], between[1, i], between[0, i])
+            residuals[i] = value - (factors[0] * row[6] + factors[1] * row[7] + factors[2] * row[8]
+                                    + factors[3] * row[9] + factors[4] * row[10] + factors[5] * row[11]
+                                    + factors[6] * row[12])
+        _weigh(residuals[:n], per_bin, np.float32(histogram.size - 1), per_cutoff, bins, weights)
+        for i in range(n):
+            inside = between[0, i] >= _ZERO and between[1, i] >= _ZERO and between[2, i] >= _ZERO
+            weight = np.float64(weights[i]) if inside else 0.0
+            sums[0] += inside
+            histogram[bins[i]] += inside
             sums[1] += weight
-            add_scaled_row(right, rows, i, np.float64(weight * residual))
+            pulls[i] = np.float64(weights[i] * residuals[i]) if inside else 0.0
+        _add_rows(rows[start : start + n], pulls, right)
+
+
+@compiled
+def _locate(row: Volume32, px: Volume32, py: Volume32, pz: Volume32, margin: float, size: int,
+            cells: NDArray[np.int32], between: Volume32) -> None:
+    """Along one axis: first voxel of the block around each point, and the point's place in it; 0 and -1 outside."""
+    a, b, c, d = row[0], row[1], row[2], row[3]
+    low, high = np.float32(margin), np.float32(size - 1.0 - margin)
+    for i in range(px.size):
+        x = a * px[i] + b * py[i] + c * pz[i] + d
+        inside = (x >= low) & (x < high)
+        cell = np.int32(x if inside else _ONE)
+        cells[i] = cell - np.int32(1)
+        between[i] = x - np.float32(cell) if inside else -_ONE
+
+
+@compiled
+def _weigh(residuals: Volume32, per_bin: Any, last_bin: Any, per_cutoff: Any, bins: NDArray[np.int32],
+           weights: Volume32) -> None:
+    """Bin of the histogram and Tukey's biweight of each residual."""
+    for i in range(residuals.size):
+        bins[i] = np.int32(min(abs(residuals[i]) * per_bin, last_bin))
+        ratio = residuals[i] * per_cutoff
+        keep = max(_ONE - ratio * ratio, _ZERO)
+        weights[i] = keep * keep
+
+
+@compiled
+def _add_rows(rows: Volume32, factors: Array64, out: Array64) -> None:
+    """Add Σ factors[i] · rows[i] to `out`, in index order."""
+    whole = rows.shape[0] // N_ROWS * N_ROWS
+    for i in range(0, whole, N_ROWS):
+        add_scaled_rows(out, rows, i, factors, i)
+    for i in range(whole, rows.shape[0]):
+        for k in range(out.size):
+            out[k] += factors[i] * np.float64(rows[i, k])
 
 
 @compiled

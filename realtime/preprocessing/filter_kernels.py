@@ -9,28 +9,28 @@ from realtime.preprocessing.kernels import Volume32, compiled, mirror
 
 _POLE = math.sqrt(3.0) - 2.0
 _LANES = 16
-_CHUNK = 4096               # floats of a plane filtered along z at a time: fifteen of these stay in the cache
 _POLE_REACH = 16            # |pole| ** 16 is 7e-10: below the last bit of float32
 
 
 @compiled
 def filter_separable(
-    source: Volume32, taps_x: Volume32, taps_y: Volume32, taps_z: Volume32, stack: Volume32, target: Volume32,
+    source: Volume32, taps_x: Volume32, taps_y: Volume32, taps_z: Volume32, ring: Volume32, target: Volume32,
 ) -> None:
     """Symmetric FIR filter along x, y and z with mirrored borders.
 
-    Along each axis the samples are first extended by their mirror images and laid out so that one
-    long loop without any test runs over a whole plane: neighbours along y and z are a fixed step
-    apart, and along x what the loop computes across the ends of rows is thrown away.
+    Along x and y the samples are first extended by their mirror images and laid out so that one
+    long loop without any test runs over a whole plane: neighbours along y are a fixed step
+    apart, and along x what the loop computes across the ends of rows is thrown away. Planes go
+    along z from a ring that stays in the cache: the volume is read once and written once.
 
     Parameters
     ----------
     source, target : float32 arrays of shape (nz, ny, nx)
         Input (unchanged) and output.
     taps_x, taps_y, taps_z : float32 arrays of shape (radius + 1,)
-        Half of each symmetric kernel, centre first; a multiple of four taps.
-    stack : float32 array of shape (nz + 2 · radius_z, ny, nx)
-        Overwritten.
+        Half of each symmetric kernel, centre first; one tap more than a multiple of four, at least five.
+    ring : float32 array of shape (2 · radius_z + 1, ny, nx)
+        Overwritten; nz planes are enough.
     """
     nz, ny, nx = source.shape
     radius_x, radius_y, radius_z = taps_x.size - 1, taps_y.size - 1, taps_z.size - 1
@@ -39,21 +39,19 @@ def filter_separable(
         images[i], images[radius_x + i] = mirror(i - radius_x, nx), mirror(nx + i, nx)
     rows, filtered = np.zeros((ny, nx + 2 * radius_x), np.float32), np.empty((ny, nx + 2 * radius_x), np.float32)
     plane = np.empty((ny + 2 * radius_y, nx), np.float32)
-    for z in range(nz):  # a plane stays in the cache between x and y
-        _extend_rows(source[z], images, rows)
-        _filter_flat(rows.ravel(), radius_x, 1, taps_x, filtered.ravel()[:rows.size - 2 * radius_x])
-        for y in range(ny):
-            row, out = filtered[y], plane[radius_y + y]
-            for x in range(nx):
-                out[x] = row[x]
-        _extend_stack(plane, ny)
-        _filter_flat(plane.ravel(), radius_y * nx, nx, taps_y, stack[radius_z + z].ravel())
-    flat, size = stack.reshape(-1, ny * nx), ny * nx
-    _extend_stack(flat, nz)
-    for start in range(0, size, _CHUNK):
-        stop = min(start + _CHUNK, size)
-        for z in range(nz):
-            _filter_flat(flat.ravel(), (radius_z + z) * size + start, size, taps_z, target[z].ravel()[start:stop])
+    planes = ring.reshape(-1, ny * nx)
+    for z in range(nz + radius_z):
+        if z < nz:
+            _extend_rows(source[z], images, rows)
+            _filter_flat(rows.ravel(), radius_x, 1, taps_x, filtered.ravel()[:rows.size - 2 * radius_x])
+            for y in range(ny):
+                row, out = filtered[y], plane[radius_y + y]
+                for x in range(nx):
+                    out[x] = row[x]
+            _extend_stack(plane, ny)
+            _filter_flat(plane.ravel(), radius_y * nx, nx, taps_y, planes[z % len(planes)])
+        if z >= radius_z:
+            _filter_planes(planes, z - radius_z, nz, taps_z, target[z - radius_z].ravel())
 
 
 @compiled
@@ -82,25 +80,42 @@ def _extend_stack(stack: Volume32, n: int) -> None:
 @compiled
 def _filter_flat(source: Volume32, start: int, step: int, taps: Volume32, out: Volume32) -> None:
     """out[i] = Σ taps[k] · (source[start + i - k · step] + source[start + i + k · step]), the centre once."""
-    n = out.size
-    _first_taps(taps, source[start : start + n], source[start - step :], source[start + step :],
-                source[start - 2 * step :], source[start + 2 * step :],
-                source[start - 3 * step :], source[start + 3 * step :], out)
-    for k in range(4, taps.size, 4):
-        _more_taps(taps[k : k + 4], source[start - k * step :], source[start + k * step :],
-                   source[start - (k + 1) * step :], source[start + (k + 1) * step :],
-                   source[start - (k + 2) * step :], source[start + (k + 2) * step :],
-                   source[start - (k + 3) * step :], source[start + (k + 3) * step :], out)
+    for k in range(1, taps.size, 4):
+        low, high = start - k * step, start + k * step
+        before, after = source[low:], source[high:]
+        before1, after1 = source[low - step :], source[high + step :]
+        before2, after2 = source[low - 2 * step :], source[high + 2 * step :]
+        before3, after3 = source[low - 3 * step :], source[high + 3 * step :]
+        if k == 1:
+            _first_taps(taps, source[start:], before, after, before1, after1, before2, after2, before3, after3, out)
+        else:
+            _more_taps(taps[k : k + 4], before, after, before1, after1, before2, after2, before3, after3, out)
 
 
 @compiled
-def _first_taps(taps: Volume32, centre: Volume32, before: Volume32, after: Volume32, before2: Volume32,
-                after2: Volume32, before3: Volume32, after3: Volume32, out: Volume32) -> None:
-    """Write the centre and three pairs of taps."""
-    t0, t1, t2, t3 = taps[0], taps[1], taps[2], taps[3]
+def _filter_planes(planes: Volume32, z: int, nz: int, taps: Volume32, out: Volume32) -> None:
+    """Plane z of the filter along z; plane i of the volume is `planes[i % n]`, n the planes kept."""
+    n = len(planes)
+    for k in range(1, taps.size, 4):
+        before, after = planes[mirror(z - k, nz) % n], planes[mirror(z + k, nz) % n]
+        before1, after1 = planes[mirror(z - k - 1, nz) % n], planes[mirror(z + k + 1, nz) % n]
+        before2, after2 = planes[mirror(z - k - 2, nz) % n], planes[mirror(z + k + 2, nz) % n]
+        before3, after3 = planes[mirror(z - k - 3, nz) % n], planes[mirror(z + k + 3, nz) % n]
+        if k == 1:
+            _first_taps(taps, planes[z % n], before, after, before1, after1, before2, after2, before3, after3, out)
+        else:
+            _more_taps(taps[k : k + 4], before, after, before1, after1, before2, after2, before3, after3, out)
+
+
+@compiled
+def _first_taps(taps: Volume32, centre: Volume32, before: Volume32, after: Volume32, before1: Volume32,
+                after1: Volume32, before2: Volume32, after2: Volume32, before3: Volume32, after3: Volume32,
+                out: Volume32) -> None:
+    """Write the centre and four pairs of taps."""
+    t0, t1, t2, t3, t4 = taps[0], taps[1], taps[2], taps[3], taps[4]
     for i in range(out.size):
-        out[i] = (t0 * centre[i] + t1 * (before[i] + after[i]) + t2 * (before2[i] + after2[i])
-                  + t3 * (before3[i] + after3[i]))
+        out[i] = (t0 * centre[i] + t1 * (before[i] + after[i]) + t2 * (before1[i] + after1[i])
+                  + t3 * (before2[i] + after2[i]) + t4 * (before3[i] + after3[i]))
 
 
 @compiled

@@ -25,27 +25,27 @@ class SmoothingFilter:
     Attributes
     ----------
     taps_x, taps_y, taps_z : float32 arrays of shape (radius + 1,)
-        Half of each symmetric kernel, centre first; a multiple of four, the last ones may be 0.
+        Half of each symmetric kernel, centre first; one more than a multiple of four, the last ones may be 0.
     """
 
     taps_x: NDArray[np.float32]
     taps_y: NDArray[np.float32]
     taps_z: NDArray[np.float32]
 
-    def stack(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def ring(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Room that `apply` needs for volumes of this shape (nz, ny, nx)."""
         nz, ny, nx = shape
-        return np.empty((nz + 2 * (self.taps_z.size - 1), ny, nx), np.float32)
+        return np.empty((min(2 * self.taps_z.size - 1, nz), ny, nx), np.float32)
 
-    def apply(self, volume: NDArray[np.float32], stack: NDArray[np.float32] | None = None,
+    def apply(self, volume: NDArray[np.float32], ring: NDArray[np.float32] | None = None,
               target: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Coefficients, a float32 array of shape (nz, ny, nx), of a volume in that layout.
 
-        `target`, returned, and `stack` are overwritten; new arrays are made for those that are None.
+        `target`, returned, and `ring` are overwritten; new arrays are made for those that are None.
         """
-        stack = self.stack(volume.shape) if stack is None else stack
+        ring = self.ring(volume.shape) if ring is None else ring
         target = np.empty_like(volume) if target is None else target
-        filter_separable(volume, self.taps_x, self.taps_y, self.taps_z, stack, target)
+        filter_separable(volume, self.taps_x, self.taps_y, self.taps_z, ring, target)
         return target
 
 
@@ -61,7 +61,8 @@ def smoothing_filter(voxel_mm: tuple[float, float, float], fwhm_mm: float, toler
     """
     widths = [max(fwhm_mm / size, least_voxels) for size in voxel_mm]
     taps = [_half_kernel(width, tolerance, order) for width in widths]
-    return SmoothingFilter(*(np.array(half + [0.0] * (-len(half) % 4), np.float32) for half in taps))
+    return SmoothingFilter(*(np.array(half + [0.0] * max((1 - len(half)) % 4, 5 - len(half)), np.float32)
+                             for half in taps))
 
 
 def _half_kernel(fwhm_voxels: float, tolerance: float, order: int) -> list[float]:

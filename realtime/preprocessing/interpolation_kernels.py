@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.preprocessing.kernels import Array64, Volume32, compiled, inlined, mirror
-from realtime.preprocessing.vector_kernels import make_block_sum
+from realtime.preprocessing.vector_kernels import make_block_sum, make_block_sum_in_steps
 from realtime.preprocessing.weights import SINC, SPLINE
 
-spline_sum, _sinc_sum = make_block_sum(SPLINE), make_block_sum(SINC)
+spline_sum = make_block_sum(SPLINE)
+_put_sinc_weights, _sinc_sum = make_block_sum_in_steps(SINC)
 _SPLINE, _SINC = np.array(SPLINE, np.float32), np.array(SINC, np.float32)
+_BLOCK = 64                 # points that go through one loop after the other, and never leave the cache
 
 
 @inlined
@@ -29,20 +31,6 @@ def spline_value(coefficients: Volume32, x: float, y: float, z: float) -> Any:
     if x >= 1.0 and y >= 1.0 and z >= 1.0 and x < nx - 2 and y < ny - 2 and z < nz - 2:
         return _inner_spline(coefficients, x, y, z)
     return _mirrored_sum(coefficients, x, y, z, _SPLINE)
-
-
-@compiled
-def sinc_value(volume: Volume32, x: float, y: float, z: float) -> Any:
-    """Windowed sinc over 512 voxels, float32, at voxel coordinates (x, y, z); mirrored outside the grid."""
-    nz, ny, nx = volume.shape
-    if not (x >= 3.0 and x < nx - 4):
-        return _mirrored_sum(volume, x, y, z, _SINC)
-    fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
-    ix, iy, iz = np.intp(fx) - 3, np.intp(fy) - 3, np.intp(fz) - 3
-    tx, ty, tz = np.float32(x - fx), np.float32(y - fy), np.float32(z - fz)
-    if y >= 3.0 and z >= 3.0 and y < ny - 4 and z < nz - 4:
-        return _sinc_sum(volume, iz, iy, ix, tz, ty, tx)
-    return _sinc_sum(volume, _mirrored_eight(iz, nz), _mirrored_eight(iy, ny), ix, tz, ty, tx)
 
 
 @inlined
@@ -148,10 +136,26 @@ def sample_splines(coefficients: Volume32, transform: Array64, voxels: NDArray[n
 
 @compiled
 def sample_sinc(volume: Volume32, transform: Array64, voxels: NDArray[np.int32], out: Volume32) -> None:
-    """`sample_splines` by the windowed sinc, from the volume as it is."""
-    for p in range(voxels.shape[0]):
-        x, y, z = _placed(transform, voxels[p])
-        out[p] = sinc_value(volume, x, y, z)
+    """Windowed sinc over 512 voxels at transformed voxels, from the volume as it is; as `sample_splines`."""
+    nz, ny, nx = volume.shape
+    places, weights = np.empty((_BLOCK, 3)), np.empty((_BLOCK, 3, 8), np.float32)
+    for start in range(0, voxels.shape[0], _BLOCK):
+        n = min(_BLOCK, voxels.shape[0] - start)
+        for i in range(n):
+            x, y, z = _placed(transform, voxels[start + i])
+            places[i, 0], places[i, 1], places[i, 2] = x, y, z
+            _put_sinc_weights(weights, i, np.float32(z - math.floor(z)), np.float32(y - math.floor(y)),
+                              np.float32(x - math.floor(x)))
+        for i in range(n):
+            x, y, z = places[i]
+            if not (x >= 3.0 and x < nx - 4):
+                out[start + i] = _mirrored_sum(volume, x, y, z, _SINC)
+                continue
+            ix, iy, iz = np.intp(math.floor(x)) - 3, np.intp(math.floor(y)) - 3, np.intp(math.floor(z)) - 3
+            if y >= 3.0 and z >= 3.0 and y < ny - 4 and z < nz - 4:
+                out[start + i] = _sinc_sum(volume, iz, iy, ix, weights, i)
+            else:
+                out[start + i] = _sinc_sum(volume, _mirrored_eight(iz, nz), _mirrored_eight(iy, ny), ix, weights, i)
 
 
 @inlined

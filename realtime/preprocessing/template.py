@@ -13,7 +13,7 @@ from realtime.preprocessing.rigid import inverse_affine, product, voxel_sizes
 from realtime.preprocessing.settings import PreprocessorSettings
 from realtime.preprocessing.vector_kernels import N_LANES
 
-_TAP_TOLERANCE = 1e-4       # the reference is filtered by the same taps, so cutting them costs no accuracy
+_TAP_TOLERANCE = 5e-3       # the reference is filtered by the same taps, so cutting them costs no accuracy
 _LEAST_VOXELS = 2.5         # smoothing along each axis, at least: less lets aliasing through
 _ORDER = 4                  # of the smoothing: a plain Gaussian of the same reach has a third more error
 _STRONG_GRADIENT = 0.6      # points come from the 40 % of voxels with the steepest reference
