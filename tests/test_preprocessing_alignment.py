@@ -6,7 +6,6 @@ import pytest
 from realtime.errors import VolumeError
 from realtime.preprocessing import Preprocessor, PreprocessorSettings
 from realtime.preprocessing.rigid import Pose, framewise_displacement_mm
-from realtime.preprocessing.template import _along_z_curve, make_template
 from tests import naive
 from tests.preprocessing_phantom import make_phantom, rigid, wandering
 
@@ -169,28 +168,3 @@ def test_the_estimate_equals_a_forward_registration_over_all_voxels(phantom, ref
     volume = phantom.volume(truth, NOISE)
     step = fresh(phantom, reference).push(volume)
     assert phantom.error_mm(step.motion, naive.register(reference, volume, phantom.affine)) < 0.03
-
-
-def test_the_curve_visits_every_voxel_once_and_one_block_after_the_other():
-    voxels = np.argwhere(np.ones((8, 8, 8))).astype(float)
-    ordered = voxels[np.argsort(_along_z_curve(voxels))]
-    for size in (2, 4):
-        blocks = (ordered // size).reshape(-1, size**3, 3)
-        assert (blocks == blocks[:, :1]).all()
-        assert len(np.unique(blocks[:, 0], axis=0)) == len(blocks)
-
-
-def test_points_lie_where_the_reference_is_steep_and_more_evenly_than_chance_puts_them(phantom, reference):
-    canonical = np.ascontiguousarray(reference.T)
-    template = make_template(canonical, phantom.affine, np.zeros(3), 5.0, SETTINGS)
-    n_points = SETTINGS.alignment_points
-    assert template.places.shape == (3, n_points)
-    voxels = np.linalg.inv(phantom.affine)[:3, :3] @ template.places - np.linalg.inv(phantom.affine)[:3, :3] @ (
-        phantom.affine[:3, 3:])
-    for part in (slice(None, n_points // 4), slice(None)):
-        blocks, counts = np.unique(np.rint(voxels[:, part]).astype(int) // 4, axis=1, return_counts=True)
-        assert len(blocks.T) > 300
-        steep = np.linalg.norm(template.rows[part, :3].astype(float), axis=1)
-        assert np.percentile(steep, 5) > 0.25 * np.median(steep)
-        full = counts[counts > 0.5 * counts.max()]
-        assert full.var() < 0.9 * full.mean()  # of points put there by chance it would be the mean, or more

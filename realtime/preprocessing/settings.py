@@ -62,7 +62,7 @@ class PreprocessorSettings:
     settle_s: float = 6.0
     censor_fd_mm: float = 0.5
     alignment_fwhm_mm: float = 5.0
-    alignment_points: int = 16000
+    alignment_points: int = 24000
     max_iterations: int = 12
     stop_mm: float = 0.02
     scale_prior_s: float = 60.0

@@ -1,7 +1,6 @@
 """What of the reference the alignment compares volumes with: scattered points, their intensity and its slope."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from realtime.preprocessing.vector_kernels import N_LANES
 _TAP_TOLERANCE = 5e-3       # the reference is filtered by the same taps, so cutting them costs no accuracy
 _LEAST_VOXELS = 2.5         # smoothing along each axis, at least: less lets aliasing through
 _ORDER = 4                  # of the smoothing: a plain Gaussian of the same reach has a third more error
-_STRONG_GRADIENT = 0.8      # points come from the fifth of the voxels with the steepest reference
-_CURVE_BITS = 16            # of an index
+_STRONG_GRADIENT = 0.6      # points come from the 40 % of voxels with the steepest reference
 _BORDER_MM = 8.0            # nearer the edge, smoothing sees mirrored tissue that does not move with the head
 _BORDER_SHARE = 0.125       # of the field of view, at most
 _FLAT = 1e-4                # of the largest squared gradient: an empty, masked background has no points
@@ -127,35 +125,14 @@ def _jittered_points(coefficients: NDArray[np.float32], affine: NDArray[np.float
         raise VolumeError(f"the reference has structure in {len(steep)} voxels only, alignment needs "
                           f"{_FEWEST_VOXELS}; pass a mean image of the run")
     n_points = settings.alignment_points
-    along = np.argsort(_along_z_curve(steep), kind="stable")
-    within = _fractions(settings.seed, n_points)  # one point at random from each stretch of the curve
-    stretches = (np.arange(n_points) + within) * (len(steep) / n_points)
-    picked = along[np.minimum(stretches.astype(np.intp), len(steep) - 1)]
-    quarter = np.zeros(n_points, bool)
-    quarter[::4][: n_points // 4] = True
-    # neighbours in memory one after the other
-    picked = np.concatenate([np.sort(picked[quarter]), np.sort(picked[~quarter])])
+    order = np.argsort(_scattered(settings.seed, len(steep)), kind="stable")
+    picked = np.resize(order, n_points)
+    for part in (picked[: n_points // 4], picked[n_points // 4 :]):
+        part.sort()  # neighbours in memory one after the other: twice as fast where the volume is larger than the cache
     chosen = steep[picked]
-    points: NDArray[np.float64] = chosen + (_fractions(settings.seed + 1, 3 * n_points).reshape(n_points, 3) - 0.5)
+    jitter = _scattered(settings.seed + 1, 3 * n_points).reshape(n_points, 3)
+    points: NDArray[np.float64] = chosen + ((jitter >> np.uint64(11)).astype(np.float64) / 2.0**53 - 0.5)
     return np.ascontiguousarray(points)
-
-
-def _along_z_curve(voxels: NDArray[Any]) -> NDArray[np.uint64]:
-    """Place of voxels (n, 3) on a curve that visits block after block, each block in blocks: bits of x, y, z in turn.
-
-    Morton 1966. Points spread evenly along it lie evenly in space, and tell more than as many that
-    chance has put together here and left out there.
-    """
-    places = np.zeros(len(voxels), np.uint64)
-    for axis, indices in enumerate(voxels.astype(np.uint64).T):
-        for bit in range(_CURVE_BITS):
-            places |= ((indices >> np.uint64(bit)) & np.uint64(1)) << np.uint64(3 * bit + axis)
-    return places
-
-
-def _fractions(seed: int, n: int) -> NDArray[np.float64]:
-    """Numbers from 0 to below 1, the same on every machine."""
-    return (_scattered(seed, n) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def _scattered(seed: int, n: int) -> NDArray[np.uint64]:
