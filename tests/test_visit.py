@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.bundle import write_bundle
-from realtime.config import load_settings
+from realtime.config import PlaybackSettings, load_settings
+from realtime.console.findings import first_broken
+from realtime.console.preflight import preflight
 from realtime.errors import ConfigError, SessionError
 from realtime.experiment.allocation import Opening, allocate, read_allocation, write_allocation
 from realtime.experiment.feedback import FeedbackSettings
@@ -177,6 +179,15 @@ def test_everything_wrong_with_a_plan_is_told_before_the_subject_is_in(world: Pa
     found = plan_problems(a_plan(world, n_volumes=20))
     assert len(found) == 1
     assert "the scan has 20; shorten the design" in found[0]
+
+
+def test_the_preflight_of_a_plan_names_a_wrong_subject_before_anybody_is_in(world: Path) -> None:
+    plan = replace(a_plan(world), subject="sub-77")
+    settings = replace(plan.check_settings(), playback=PlaybackSettings(sink="null"))
+    broken = first_broken(preflight(settings, whole=False, more=lambda: plan_problems(plan)))
+    assert broken is not None
+    assert broken.link == "decoder"
+    assert "trained on subject 'sub-00', the plan is for 'sub-77'" in broken.sentence
 
 
 def test_a_run_that_the_bundle_cannot_decode_is_refused(world: Path) -> None:
