@@ -133,7 +133,8 @@ def _about(prepared: Prepared, settings: LiveSettings) -> Document:
     onsets = [round(event.onset_s / manifest.preprocessing.tr_s) for event in prepared.parts.events]
     return {"subject": about["bundle"]["subject"], "bundle": about["bundle"]["name"],
             "session": str(prepared.folder.path.resolve()), "n_voxels": about["bundle"]["n_voxels"],
-            "n_clips": about["n_clips"], "lag_volumes": manifest.lag_volumes,
+            "n_clips": about["n_clips"], "space": manifest.space.name, "dim": manifest.space.dim,
+            "lag_volumes": manifest.lag_volumes,
             "window_volumes": manifest.window_volumes, "onset_volumes": onsets,
             "wait_for_start": settings.wait_for_start,
             "stale_after_volumes": settings.bridge.stale_after_volumes, "software": about["software"]}

@@ -2,15 +2,20 @@
 
 Topics, below `innerear/<session>/`:
 
-    about      retained; what the session is: subject, lag, window, trial onsets, whether it is blinded
+    about      retained; what the session is: protocol, subject, lag, window, trial onsets, whether it is blinded
     state      retained; {"state": "offline"} when the program has ended or died (last will)
     link       retained; who is at the other end of the line
     step       one message per volume
     slices     three slices of a volume with the decoder's voxels, at most every 0.4 s
     sound      the player's counters, what it plays, volume and mute, twice a second
     alarm      sentences for the operator, with a severity: person, data, note
+    self_check how near what is played is to what was chosen
+    plan       retained; where a visit is, and which commands are possible
     rejected   commands that were not understood, and why
+    shown, key from tasks, through `innerear outlets`: what was shown when; keys that emulators press
     command    in: {"name": "start", "text": "", "value": null}
+
+What each holds: `realtime.topics`, and the JSON schemas in docs/schemas.
 
 All MQTT calls of the program are in this file.
 """
@@ -25,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiomqtt
 import msgspec
@@ -33,6 +38,7 @@ import numpy as np
 
 from realtime.broker_address import BrokerTls, certificate_trouble
 from realtime.errors import ConfigError
+from realtime.topics import Command
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +51,6 @@ STATUS_KEPT = 256  # messages that wait for the broker
 COMMANDS_KEPT = 64
 LONGEST_COMMAND = 4096
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else delayed acknowledgements cost 48 ms each
-
-
-class _Command(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["start", "stop", "abort", "pause", "resume", "mute", "unmute", "mark", "note", "volume", "rate",
-                  "go", "again", "skip", "out", "in", "accept", "refuse", "end"]
-    text: str = ""
-    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -334,7 +333,7 @@ def _decode(payload: Any) -> dict[str, Any]:
         message = f"wanted JSON of at most {LONGEST_COMMAND} bytes"
         raise ValueError(message)
     try:
-        command = msgspec.json.decode(payload, type=_Command)
+        command = msgspec.json.decode(payload, type=Command)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     if command.name == "volume" and (command.value is None or not math.isfinite(command.value)):

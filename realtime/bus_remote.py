@@ -12,6 +12,7 @@ import msgspec
 from realtime.broker_address import certificate_trouble
 from realtime.bus import CALL_TIMEOUT_S, NO_DELAY, BusSettings
 from realtime.errors import SessionError
+from realtime.topics import Command
 
 _KEEPALIVE_S = 2
 _RETRY_S = 0.5
@@ -54,7 +55,11 @@ class Remote:
             await asyncio.sleep(_RETRY_S)
 
     async def command(self, name: str, text: str = "", value: float | None = None) -> None:
-        """Send a command to the live program.
+        """Send a command to the live program; SessionError when the broker is not there."""
+        await self.tell("command", Command(name, text, value), f"the command {name!r}")  # type: ignore[arg-type]
+
+    async def tell(self, topic: str, message: msgspec.Struct, what: str = "") -> None:
+        """Say something below the session's topic, and wait until the broker has it.
 
         Raises
         ------
@@ -62,13 +67,12 @@ class Remote:
             The broker is not there.
         """
         client = self._client
-        payload = msgspec.json.encode({"name": name, "text": text, "value": value})
         try:
             if client is None:
                 raise aiomqtt.MqttError("not connected")
-            await client.publish(f"innerear/{self._settings.session}/command", payload, qos=1)
+            await client.publish(f"innerear/{self._settings.session}/{topic}", msgspec.json.encode(message), qos=1)
         except aiomqtt.MqttError as exc:
-            raise SessionError(f"the command {name!r} was not sent: the broker {self._settings.host}:"
+            raise SessionError(f"{what or topic} was not sent: the broker {self._settings.host}:"
                                f"{self._settings.port} does not answer ({exc}); start it again. STOP needs no "
                                "broker") from exc
 

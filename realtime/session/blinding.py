@@ -11,11 +11,11 @@ RELEASE_S = 0.25
 """A volume's messages leave so long after it came: later than any arm decides, so that no arm is known by its pace."""
 
 _OPEN: dict[str, frozenset[str]] = {
-    "step": frozenset({"volume", "status", "fd_mm", "six_motions", "trial", "n", "phase", "masked", "n_volumes", "gaps",
-                       "rejected", "censored", "tr_s", "attempt", "received_ms", "journaled_ms"}),
+    "step": frozenset({"sequence", "volume", "status", "fd_mm", "six_motions", "trial", "n", "phase", "masked",
+                       "n_volumes", "gaps", "rejected", "censored", "tr_s", "attempt", "received_ms", "journaled_ms"}),
     "state": frozenset({"state", "attempt", "n_volumes", "tr_s", "status", "reason", "gaps", "source"}),
-    "about": frozenset({"subject", "session", "n_clips", "lag_volumes", "window_volumes", "onset_volumes", "software",
-                        "wait_for_start", "stale_after_volumes", "blinded"}),
+    "about": frozenset({"protocol", "subject", "session", "n_clips", "lag_volumes", "window_volumes", "onset_volumes",
+                        "software", "wait_for_start", "stale_after_volumes", "blinded"}),
     "slices": frozenset({"volume", "planes"}),
     "sound": frozenset({"event", "sink", "frames_played", "underruns", "peak", "peak_dbfs", "rms_dbfs",
                         "momentary_lufs", "short_term_lufs", "level_dba", "dose_percent", "drift_ppm",

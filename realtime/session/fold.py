@@ -74,6 +74,7 @@ class SessionFold:
         self.attempts: list[Attempt] = []
         self.core: LiveCore | None = None
         self.stopped = False
+        self.n_steps = 0
         self._early: list[EventEntry] = []
         self._notes: list[str] = []
 
@@ -149,6 +150,7 @@ class SessionFold:
             condition = step.condition or condition
             rendering = step.rendering or rendering
             steps.append(step)
+        self.n_steps += len(steps)
         return Outcome(tuple(steps), cue, condition, rendering)
 
     def check(self, header: RunHeader) -> None:

@@ -37,6 +37,11 @@ class SessionFolder:
         return self.path / "timing.jsonl"
 
     @property
+    def shown(self) -> Path:
+        """What tasks showed the person, and when (`realtime.outlets.door`); missing without tasks."""
+        return self.path / "shown.jsonl"
+
+    @property
     def summary(self) -> Path:
         """Figures of the session."""
         return self.path / "summary.json"

@@ -13,6 +13,7 @@ from realtime.session.fold import Outcome, Perceived, SessionFold
 from realtime.session.pictures import Pictures
 from realtime.session.record import DocumentLog
 from realtime.session.steps import Step
+from realtime.topics import PROTOCOL
 from scanner_bridge.clock_offset import SAME_CLOCK, ClockOffset
 from scanner_bridge.peers import LinkStatus
 from scanner_bridge.server import Received
@@ -78,7 +79,7 @@ class Telling:
 
     def about(self, about: dict[str, Any]) -> None:
         """What the session is, for those who come later, too."""
-        self._publish("about", {**about, "blinded": self.blinded}, retain=True)
+        self._publish("about", {"protocol": PROTOCOL, **about, "blinded": self.blinded}, retain=True)
 
     def state(self, state: str, **more: Any) -> None:
         """What the session is doing."""
@@ -177,13 +178,14 @@ class Telling:
             return
         totals = {"n_volumes": header.n_volumes, "gaps": core.counts.gaps, "rejected": core.counts.rejected,
                   "censored": core.counts.censored, "tr_s": header.tr_s, "attempt": attempt}
-        for step in outcome.steps:
+        for sequence, step in enumerate(outcome.steps, fold.n_steps - len(outcome.steps)):
             came = self._arrived.pop((attempt, step.percept.volume_index), None)
             if came is not None:
                 self._time(attempt, step, came, stamps)
-            shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion", "embedding")}
-            self._publish_about("step", {**shown, "six_motions": self._six(step), **_waterfall(came, stamps), **totals},
-                                stamps.journaled_s if came is None else came.received_s)
+            shown = {key: value for key, value in step.document.items() if key not in ("doc", "motion")}
+            shown["embedding"] = shown["embedding"] or ""
+            shown |= {"sequence": sequence, "six_motions": self._six(step), **_waterfall(came, stamps), **totals}
+            self._publish_about("step", shown, stamps.journaled_s if came is None else came.received_s)
 
     def _six(self, step: Step) -> list[float] | None:
         result = step.percept.preprocessed
