@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check
-EXTRAS ?= broker,dicom,trigger,console,train,corpus,ann,cluster,bench,test
+EXTRAS ?= broker,dicom,trigger,console,lsl,train,corpus,ann,cluster,bench,test
 
 .PHONY: setup demo test test-long check bench clean
 

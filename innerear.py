@@ -31,6 +31,11 @@ COMMANDS = {
     "check": Command("realtime.__main__", "preflight: from the scanner to the sound, link by link"),
     "console": Command("realtime.__main__", "the operator's page: watch, command and stop a session in the browser"),
     "verify": Command("realtime.__main__", "check the files of a recorded session"),
+    "outlets": Command("realtime.outlets.__main__", "a session for tasks: client, Pyneal's and AFNI's ways, LSL"),
+    "client": Command("realtime.outlets.__main__", "put innerear_client.py and an example beside a task"),
+    "rehearse-task": Command("realtime.outlets.rehearse_command",
+                             "run a task with emulators of scanner, trigger and person", is_group=True),
+    "schemas": Command("realtime.outlets.__main__", "JSON Schemas of the bus's topics"),
     "stop": Command("realtime.stop", "silence a session at once, straight at its player", is_group=True),
     "sound": Command("realtime.sound", "calibrate and try the sound, take STOP back", is_group=True),
     "simulate": Command("offline_training.__main__", "write a simulated scanning session as BIDS"),
@@ -52,7 +57,8 @@ COMMANDS = {
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),
 }
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_ONE_THREAD = ("live", "rehearse", "session", "replay", "bridge", "watch", "check", "console", "bench")
+_ONE_THREAD = ("live", "rehearse", "rehearse-task", "session", "replay", "bridge", "watch", "check", "console",
+               "outlets", "bench")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from realtime.broker_address import BrokerAddress, BrokerTls, broker_address
 from realtime.errors import ConfigError
 from realtime.generators.settings import GeneratorSettings
 from realtime.music.selection import SelectionSettings
+from realtime.outlet_settings import OutletsSettings
 from realtime.playback.settings import PlayerSettings, SoundSettings
 
 Settings = TypeVar("Settings")
@@ -159,7 +160,7 @@ class LiveSettings:
     self_check : Path or None
         Folder of an embedder that listens to what is really played, every five seconds, in a process of its own, and
         tells how near it is to what was chosen and decoded; None for nobody.
-    bridge, selection, generator, playback, bus, console
+    bridge, selection, generator, playback, bus, console, outlets
         See there.
     """
 
@@ -177,6 +178,7 @@ class LiveSettings:
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=BrokerSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    outlets: OutletsSettings = field(default_factory=OutletsSettings)
 
     def __post_init__(self) -> None:
         if self.design is not None and (self.events is not None or self.wait_for_start):

@@ -35,6 +35,10 @@ class Rehearsal:
         Times the scanner's pace; None for as fast as it goes.
     sink : str
         Of the player.
+    config : Path or None
+        TOML of the live program, for what is not here.
+    trigger : str
+        Of the bridge, such as "simulated"; "" for none.
     """
 
     source: Path
@@ -44,13 +48,22 @@ class Rehearsal:
     events: Path | None = None
     speed: float | None = 1.0
     sink: str = "auto"
+    config: Path | None = None
+    trigger: str = ""
 
 
 Show = Callable[[str, dict[str, Any]], None]
+Beside = Callable[[BusSettings], contextlib.AbstractAsyncContextManager[None]]
 
 
-async def rehearse(plan: Rehearsal, show: Show) -> Figures:
-    """Stream the run and return the session's figures.
+@contextlib.asynccontextmanager
+async def nobody(_bus: BusSettings) -> AsyncIterator[None]:
+    """Nothing runs beside the session."""
+    yield
+
+
+async def rehearse(plan: Rehearsal, show: Show, beside: Beside = nobody) -> Figures:
+    """Stream the run and return the session's figures; `beside` is open from before its first volume to its end.
 
     Raises
     ------
@@ -68,6 +81,8 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
         stack.push_async_callback(_cancelled, shown)
         await _first(armed.wait(), live, _ARM_TIMEOUT_S)
         pace = ["--unpaced"] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
+        pace += ["--trigger", plan.trigger] if plan.trigger else []
+        await stack.enter_async_context(beside(bus))
         bridge = await stack.enter_async_context(
             program("bridge", "serve", str(plan.source), "--connect", endpoint, *pace))
         await _both(live, bridge)
@@ -75,9 +90,10 @@ async def rehearse(plan: Rehearsal, show: Show) -> Figures:
 
 
 def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
-    events = ["--events", str(plan.events)] if plan.events else []
+    more = ["--events", str(plan.events)] if plan.events else []
+    more += ["--config", str(plan.config)] if plan.config else []
     return ["live", "--bundle", str(plan.bundle), "--catalogue", str(plan.catalogue), "--session", str(plan.session),
-            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--retry-wait", "0", "--quiet", *events]
+            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--retry-wait", "0", "--quiet", *more]
 
 
 async def _show(bus: BusSettings, show: Show, armed: asyncio.Event) -> None:

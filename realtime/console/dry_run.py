@@ -28,19 +28,21 @@ class ReferenceScanner:
     ----------
     bundle : Bundle
         Whose grid and repetition time it scans with.
+    n_volumes : int
+        How many it acquires.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, n_volumes: int = N_VOLUMES) -> None:
         self._reference = bundle.reference
         nx, ny, nz = bundle.reference.shape
         tr_s = bundle.manifest.preprocessing.tr_s
-        self.header = RunHeader("dry-run", (nx, ny, nz), "<i2", bundle.affine, tr_s, N_VOLUMES)
+        self.header = RunHeader("dry-run", (nx, ny, nz), "<i2", bundle.affine, tr_s, n_volumes)
 
     def __iter__(self) -> Iterator[Volume]:
         """Its volumes."""
         rng = np.random.default_rng(_SEED)
         brightest = float(self._reference.max()) or 1.0
-        for index in range(N_VOLUMES):
+        for index in range(self.header.n_volumes or 0):
             noise = _NOISE * rng.standard_normal(self._reference.shape)
             noisy = 3000.0 * (self._reference / brightest + noise)
             yield Volume(index, np.clip(noisy, 0, 32767).astype(np.int16), self.header.affine, self.header.tr_s,

@@ -9,6 +9,7 @@ from realtime.errors import ConfigError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.feedback import FeedbackSettings
 from realtime.music.selection import SelectionSettings
+from realtime.outlet_settings import OutletsSettings
 
 RunKind = Literal["localizer", "reference", "warm-up", "listen", "imagine", "feedback", "transfer"]
 SILENT: tuple[RunKind, ...] = ("localizer", "reference")
@@ -83,7 +84,7 @@ class PlanSettings:
         Folder of another person's visit with the same plan, for the yoked arm.
     embedder : Path or None
         Puts words such as "calm piano" where the music is, for a target in words.
-    bridge, selection, playback, bus, console
+    bridge, selection, playback, bus, console, outlets
         As in `LiveSettings`.
     """
 
@@ -102,6 +103,7 @@ class PlanSettings:
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=lambda: BrokerSettings("embedded"))
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    outlets: OutletsSettings = field(default_factory=OutletsSettings)
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
