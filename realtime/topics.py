@@ -119,6 +119,7 @@ class Step(msgspec.Struct, frozen=True):
     grade: float | None = None
     threshold: float | None = None
     level_db: float | None = None
+    clarity: float | None = None
 
     @property
     def feedback(self) -> float | None:

@@ -97,7 +97,7 @@ def _scan(plan: TaskRehearsal, folder: Path) -> Path:
 
 
 def _trigger(plan: TaskRehearsal) -> str:
-    """Pulses for the bridge to compare with the volumes; none at another pace or for a run whose pulses nobody knows."""
+    """Pulses for the bridge to compare with volumes; none at another pace, or for a run whose pulses nobody knows."""
     if plan.speed != 1.0 or plan.source is not None:
         return ""
     tr_s = read_bundle(plan.bundle).manifest.preprocessing.tr_s
