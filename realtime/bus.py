@@ -8,6 +8,7 @@ Topics, below `innerear/<session>/`:
     step       one message per volume
     slices     three slices of a volume with the decoder's voxels, at most every 0.4 s
     sound      the player's counters, what it plays, volume and mute, twice a second
+    plan       retained; of a visit: its runs, what was done, what it waits for and what may be said
     alarm      sentences for the operator, with a severity: person, data, note
     self_check how near what is played is to what was chosen
     plan       retained; where a visit is, and which commands are possible
