@@ -18,7 +18,7 @@ from offline_training.linear_map import LinearMap
 from offline_training.region_ridge import Plan, TrainingSet, fit_regions
 from offline_training.regions import PARCEL_VOXELS
 from offline_training.responses import ResponseRun, Responses
-from offline_training.ridge import column_means, linear_kernel
+from offline_training.ridge import inner_products
 from offline_training.splits import deal_folds
 from offline_training.windows import TrialTable, Window, find_trials, growing_rows, last_rows, whole_rows
 from realtime.reliability import Reliability
@@ -104,21 +104,9 @@ def fit_decoder(responses: Responses, embeddings: Callable[[str], NDArray[np.flo
         Fewer than two groups of runs, fewer clips than folds, no trial with enough usable volumes, NaN, or no voxel
         that varies.
     """
-    settings, named = settings or FitSettings(), responses
-    if not responses.region_names:
-        responses = _in_stretches(responses)
-    windows, track_of = _windows(responses, settings), track_of or (lambda _run, clip: clip)
-    held |= {track_of(run.run_id, event.clip_id) for run in responses.test for event in run.events if event.clip_id}
-    table = find_trials(responses.training, responses.tr_s, windows, settings.smallest_share,
-                        lambda run, clip: track_of(run, clip) in held)
-    clips = table.clip_ids
-    tracks = [track_of(run, clip) for run, clip in zip(table.run_ids, clips, strict=True)]
-    _check(table)
-    fold = deal_folds(table.run_ids, tracks, settings.n_folds)
-    targets = np.stack([np.asarray(embeddings(clip), np.float64) for clip in clips])
-    if not np.isfinite(targets).all():
-        raise FitError("embeddings of the clips heard hold NaN or Inf; index the corpus again")
-    material = _Material(responses, table, targets, fold, windows)
+    settings = settings or FitSettings()
+    material = _material(responses, embeddings, settings, track_of or _itself, held)
+    responses, table, fold, targets = material.responses, material.table, material.fold, material.targets
     whole = fit_regions(material.training(np.ones(len(fold), bool)), settings)
     growing = np.full((whole.window.n_volumes, *targets.shape), np.nan)
     folds: dict[str, FoldFit] = {}
@@ -130,10 +118,18 @@ def fit_decoder(responses: Responses, embeddings: Callable[[str], NDArray[np.flo
         growing[:n, rest] = without.decoder.apply(rows[:n])
         folds |= dict.fromkeys((table.run_ids[t] for t in rest), FoldFit(without.decoder, without.window))
     predictions = last_rows(growing)
-    return DecoderFit(whole.decoder, whole.window, estimate_reliability(growing, targets, clips, table.run_ids, fold),
-                      folds, table, targets, growing, predictions, within_runs(table, predictions, targets),
-                      tuple(material.region_name(region) for region in whole.regions),
-                      (*(() if responses is named else (_NO_REGIONS,)), *material.notes))
+    reliability = estimate_reliability(growing, targets, table.clip_ids, table.run_ids, fold)
+    return DecoderFit(whole.decoder, whole.window, reliability, folds, table, targets, growing, predictions,
+                      within_runs(table, predictions, targets),
+                      tuple(material.region_name(region) for region in whole.regions), material.notes)
+
+
+def fit_linear_map(responses: Responses, embeddings: Callable[[str], NDArray[np.floating]],
+                   settings: FitSettings | None = None) -> LinearMap:
+    """The decoder of `fit_decoder` alone, in a sixth of the time: nothing says how well it does, test runs have to."""
+    settings = settings or FitSettings()
+    material = _material(responses, embeddings, settings, _itself, frozenset())
+    return fit_regions(material.training(np.ones(len(material.fold), bool)), settings).decoder
 
 
 def within_runs(trials: TrialTable, predictions: Floats, targets: Floats) -> float:
@@ -171,30 +167,55 @@ def _check(table: TrialTable) -> None:
                        "at least 2 runs of at least 2 trials; record more, or leave out runs with few usable volumes")
 
 
+def _itself(_run: str, clip: str) -> str:
+    return clip
+
+
+def _material(responses: Responses, embeddings: Callable[[str], NDArray[np.floating]], settings: FitSettings,
+              track_of: Callable[[str, str], str], held: frozenset[str]) -> "_Material":
+    """Everything that a recipe is fitted on; parameters and errors as `fit_decoder`."""
+    named = responses
+    if not responses.region_names:
+        responses = _in_stretches(responses)
+    windows = _windows(responses, settings)
+    held |= {track_of(run.run_id, event.clip_id) for run in responses.test for event in run.events if event.clip_id}
+    table = find_trials(responses.training, responses.tr_s, windows, settings.smallest_share,
+                        lambda run, clip: track_of(run, clip) in held)
+    tracks = [track_of(run, clip) for run, clip in zip(table.run_ids, table.clip_ids, strict=True)]
+    _check(table)
+    fold = deal_folds(table.run_ids, tracks, settings.n_folds)
+    targets = np.stack([np.asarray(embeddings(clip), np.float64) for clip in table.clip_ids])
+    if not np.isfinite(targets).all():
+        raise FitError("embeddings of the clips heard hold NaN or Inf; index the corpus again")
+    return _Material(responses, table, targets, fold, windows, () if responses is named else (_NO_REGIONS,))
+
+
 class _Material:
     """Rows and kernels of all training trials, for every window, by region; computed once."""
 
     def __init__(self, responses: Responses, table: TrialTable, targets: Floats, fold: NDArray[np.intp],
-                 windows: Sequence[Window]) -> None:
-        self._names, self._targets, self._fold = responses.region_names, targets, fold
+                 windows: Sequence[Window], notes: tuple[str, ...]) -> None:
+        self.responses, self.table, self.targets, self.fold = responses, table, targets, fold
+        self._names = responses.region_names
         rows = {window: whole_rows(table, responses.tr_s, window) for window in windows}
         varies = np.ptp(rows[windows[0]], axis=0) > 0
         self._columns = _columns_of_regions(responses.regions, varies)
-        self.notes = _notes(responses.training, responses.regions, self._names, varies)
+        self.notes = (*notes, *_notes(responses.training, responses.regions, self._names, varies))
         if not self._columns:
             raise FitError(f"none of the {len(varies)} voxels of {len(self._names)} regions varies over the training "
                            "trials; look at the runs, and at where the regions lie")
         self._plans = tuple(Plan(window, rows[window], self._kernels(rows[window])) for window in windows)
 
-    def _kernels(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        kernels = np.empty((len(self._columns), len(rows), len(rows)), np.float32)
+    def _kernels(self, rows: NDArray[np.float32]) -> Floats:
+        kernels = np.empty((len(self._columns), len(rows), len(rows)))
         for place, columns in enumerate(self._columns.values()):
-            own = np.ascontiguousarray(rows[:, columns])
-            kernels[place] = linear_kernel(own, column_means(own))
+            if not np.isfinite(rows[:, columns]).all():
+                raise FitError("features hold NaN or Inf; leave those voxels or rows out")
+            kernels[place] = inner_products(rows[:, columns])
         return kernels
 
     def training(self, known: NDArray[np.bool_]) -> TrainingSet:
-        return TrainingSet(self._plans, tuple(self._columns.values()), self._targets, self._fold, known)
+        return TrainingSet(self._plans, tuple(self._columns.values()), self.targets, self.fold, known)
 
     def region_name(self, place: int) -> str:
         return self._names[list(self._columns)[place]]

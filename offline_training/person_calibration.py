@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.evaluation.trial_rows import TrialRows, trial_rows
+from offline_training.fit import fit_linear_map
+from offline_training.fit_settings import BRAIN2MUSIC
+from offline_training.linear_map import LinearMap
 from offline_training.progress import Progress, counted
-from offline_training.published_recipe import (
-    WHOLE,
-    PublishedDecoder,
-    Rows,
-    Span,
-    fit_published,
-    rows_of,
-    rowwise_correlation,
-)
-from offline_training.responses import Responses
+from offline_training.responses import ResponseRun, Responses
 from offline_training.scores.repeats import by_repeat
 from offline_training.simulation.array_scaling import filtered_as_published, scaled_causally
 from offline_training.simulation.music import Music
@@ -32,12 +27,15 @@ from offline_training.simulation.session_responses import (
     sample_responses,
     simulate_samples,
 )
+from offline_training.windows import Window
 from realtime.scoring import identification_accuracy, permutation_band
 
 LAGS = tuple(range(6))
 VOLUMES = tuple(range(14))
 GAINS = (0.7, 0.5, 0.35, 0.25, 0.1)
 FEWER_VOXELS = 300
+WHOLE = Window(3, 10)
+"""Of a trial; the paper names no lag, three volumes and ten are its successors'."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +90,22 @@ ROWS = _rows()
 class _Test:
     """Test rows with what was decoded from them, single and averaged over the repeats of a clip."""
 
-    rows: Rows
-    predictions: NDArray[np.floating]
+    rows: TrialRows
+    predictions: NDArray[np.float64]
     music: Music
 
     @property
     def single(self) -> float:
         """Identification accuracy of single trials."""
-        return identification_accuracy(self.predictions, self.rows.targets(self.music.embedding),
-                                       self.rows.clip_ids).mean
+        return identification_accuracy(self.predictions, targets_of(self.rows, self.music),
+                                       self.rows.heard.clip_ids).mean
 
     @property
     def averaged(self) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
         """Predictions and targets of each clip, and its name."""
-        clips = np.array(self.rows.clip_ids)
-        names = sorted(set(self.rows.clip_ids))
-        means = np.stack([self.predictions[clips == name].mean(axis=0, dtype=np.float64) for name in names])
+        clips = np.array(self.rows.heard.clip_ids)
+        names = sorted(set(self.rows.heard.clip_ids))
+        means = np.stack([self.predictions[clips == name].mean(axis=0) for name in names])
         return means, np.stack([self.music.embedding(name) for name in names]).astype(np.float64), names
 
     @property
@@ -145,29 +143,53 @@ def figures_of(seed: int, settings: ResponseSettings) -> dict[str, float]:
     figures |= _null(_decoded(whole, published, music))
     causal = scaled_causally(sampled.runs, sampled.parcels.regions, sampled.parcels.names,
                              replace(settings.preprocessing, tr_s=published.tr_s))
-    figures["id1_causal"] = _decoded(fit_published(causal, music.embedding), causal, music).single
+    figures["id1_causal"] = _decoded(fit_published(causal, music), causal, music).single
     figures |= {"reliability_p95": _reliability(published), "id_genre_known": genre_known(music)}
     figures |= _few_voxels(published, music, seed) | _over_lags(published, music, figures)
     figures |= _over_volumes(whole, published, music) | _over_gains(whole, sampled)
     return figures
 
 
-def main_figures(responses: Responses, music: Music) -> tuple[PublishedDecoder, dict[str, float]]:
+def fit_published(responses: Responses, music: Music, window: Window = WHOLE) -> LinearMap:
+    """The paper's recipe on all training trials, with `window` in place of its lag and window."""
+    tr_s = responses.tr_s
+    settings = replace(BRAIN2MUSIC, lags_s=(window.lag_volumes * tr_s,), windows_s=(window.n_volumes * tr_s,))
+    return fit_linear_map(responses, music.embedding, settings)
+
+
+def rows_of(runs: Sequence[ResponseRun], tr_s: float, window: Window = WHOLE) -> TrialRows:
+    """Every trial with any usable volume of its window."""
+    return trial_rows(runs, tr_s, window.lag_volumes, window.n_volumes, smallest_share=0.0)
+
+
+def targets_of(rows: TrialRows, music: Music) -> NDArray[np.float64]:
+    """Embeddings (n, dim) of what was heard."""
+    return np.stack([music.embedding(clip) for clip in rows.heard.clip_ids]).astype(np.float64)
+
+
+def main_figures(responses: Responses, music: Music) -> tuple[LinearMap, dict[str, float]]:
     """The published recipe and its identification, r and genre figures."""
-    whole = fit_published(responses, music.embedding)
+    whole = fit_published(responses, music)
     test, training = _decoded(whole, responses, music), rows_of(responses.training, responses.tr_s)
-    wanted, guessed = training.targets(music.embedding), whole.predict(training.responses)
+    wanted, guessed = targets_of(training, music), whole.predict(training.features)
     means, targets, _ = test.averaged
     figures = {"id4": test.repeated, "id1": test.single, "r_test": rowwise_correlation(means, targets),
                "r_train": rowwise_correlation(guessed, wanted),
-               "id_train": identification_accuracy(guessed, wanted, training.clip_ids).mean}
-    names = sorted(set(training.genres))
-    centre = wanted.mean(axis=0)
-    middle = np.stack([wanted[np.array(training.genres) == name].mean(axis=0) for name in names]) - centre
+               "id_train": identification_accuracy(guessed, wanted, training.heard.clip_ids).mean}
+    names = sorted(set(training.heard.genres))
+    centre, genres = wanted.mean(axis=0), np.array(training.heard.genres)
+    middle = np.stack([wanted[genres == name].mean(axis=0) for name in names]) - centre
     closest = np.argmax(_unit(test.predictions - centre) @ _unit(middle).T, axis=1)
     figures["genre_top1"] = float(np.mean([names[k] == genre for k, genre in
-                                           zip(closest, test.rows.genres, strict=True)]))
+                                           zip(closest, test.rows.heard.genres, strict=True)]))
     return whole, figures
+
+
+def rowwise_correlation(predicted: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+    """Mean over trials of Pearson's correlation across dimensions: Brain2Music's C_ii."""
+    p = predicted - predicted.mean(axis=1, keepdims=True)
+    w = wanted - wanted.mean(axis=1, keepdims=True)
+    return float(np.mean((p * w).sum(axis=1) / np.maximum(np.sqrt((p**2).sum(axis=1) * (w**2).sum(axis=1)), 1e-12)))
 
 
 def genre_known(music: Music) -> float:
@@ -184,9 +206,9 @@ def _published(sampled: SimulatedSamples) -> Responses:
                                  sampled.person.settings.scanner.tr_s)
 
 
-def _decoded(decoder: PublishedDecoder, responses: Responses, music: Music, span: Span = WHOLE) -> _Test:
-    rows = rows_of(responses.test, responses.tr_s, span)
-    return _Test(rows, decoder.predict(rows.responses), music)
+def _decoded(decoder: LinearMap, responses: Responses, music: Music, window: Window = WHOLE) -> _Test:
+    rows = rows_of(responses.test, responses.tr_s, window)
+    return _Test(rows, decoder.predict(rows.features), music)
 
 
 def _null(test: _Test) -> dict[str, float]:
@@ -199,9 +221,9 @@ def _null(test: _Test) -> dict[str, float]:
 
 def _reliability(responses: Responses) -> float:
     rows = rows_of(responses.test, responses.tr_s)
-    names = sorted(set(rows.clip_ids))
-    own = np.array([names.index(clip) for clip in rows.clip_ids])
-    clips = by_repeat(rows.responses, own, len(names))
+    names = sorted(set(rows.heard.clip_ids))
+    own = np.array([names.index(clip) for clip in rows.heard.clip_ids])
+    clips = by_repeat(rows.features, own, len(names))
     pairs = [_columns(clips[a], clips[b]) for a in range(len(clips)) for b in range(a)]
     return float(np.percentile(np.mean(pairs, axis=0), 95))
 
@@ -218,32 +240,32 @@ def _few_voxels(responses: Responses, music: Music, seed: int) -> dict[str, floa
     kept = np.sort(np.random.default_rng([seed, 13]).permutation(n)[: min(FEWER_VOXELS, n)])
     runs = tuple(replace(run, responses=np.ascontiguousarray(run.responses[:, kept])) for run in responses.runs)
     fewer = replace(responses, runs=runs, regions=responses.regions[kept])
-    return {"id4_voxels_300": _decoded(fit_published(fewer, music.embedding), fewer, music).repeated}
+    return {"id4_voxels_300": _decoded(fit_published(fewer, music), fewer, music).repeated}
 
 
 def _over_lags(responses: Responses, music: Music, known: dict[str, float]) -> dict[str, float]:
-    figures = {f"id4_lag_{WHOLE.first}": known["id4"], f"id1_lag_{WHOLE.first}": known["id1"]}
+    figures = {f"id4_lag_{WHOLE.lag_volumes}": known["id4"], f"id1_lag_{WHOLE.lag_volumes}": known["id1"]}
     for lag in LAGS:
-        if lag != WHOLE.first:
-            span = Span(lag, lag + 10)
-            test = _decoded(fit_published(responses, music.embedding, span), responses, music, span)
+        if lag != WHOLE.lag_volumes:
+            window = replace(WHOLE, lag_volumes=lag)
+            test = _decoded(fit_published(responses, music, window), responses, music, window)
             figures |= {f"id4_lag_{lag}": test.repeated, f"id1_lag_{lag}": test.single}
     return figures
 
 
-def _over_volumes(whole: PublishedDecoder, responses: Responses, music: Music) -> dict[str, float]:
+def _over_volumes(whole: LinearMap, responses: Responses, music: Music) -> dict[str, float]:
     figures: dict[str, float] = {}
     for volume in VOLUMES:
-        alone = Span(volume, volume + 1)
+        alone = Window(volume, 1)
         figures[f"id1_volume_{volume}"] = _decoded(whole, responses, music, alone).single
         if 3 <= volume <= 12:
-            own = fit_published(responses, music.embedding, alone)
+            own = fit_published(responses, music, alone)
             figures[f"id4_volume_{volume}"] = _decoded(own, responses, music, alone).repeated
-            figures[f"id1_until_{volume}"] = _decoded(whole, responses, music, Span(3, volume + 1)).single
+            figures[f"id1_until_{volume}"] = _decoded(whole, responses, music, Window(3, volume - 2)).single
     return figures
 
 
-def _over_gains(whole: PublishedDecoder, sampled: SimulatedSamples) -> dict[str, float]:
+def _over_gains(whole: LinearMap, sampled: SimulatedSamples) -> dict[str, float]:
     """The decoder of the full signal on weaker test runs."""
     person = sampled.person
     figures: dict[str, float] = {}

@@ -1,18 +1,20 @@
 """One training set, fitted: regions ranked, joined or averaged, window, number of regions and α by cross-validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offline_training.fit_settings import FitSettings
 from offline_training.linear_map import LinearMap
-from offline_training.ridge import DualRidge, primal_weights, solve_kernel
+from offline_training.ridge import DualRidge, about_own_mean, primal_weights, solve_kernel
 from offline_training.windows import Window
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
+_Solve = Callable[[int, tuple[int, ...]], DualRidge]  # of a plan's place and regions taken together
 
 _RANKING_TARGETS = 24  # the leading components tell of a region; a ridge for each of 150 regions should not take hours
 _RANKING_ALPHAS = 4
@@ -27,13 +29,13 @@ class Plan:
     ----------
     window : Window
     rows : float32 array of shape (n_trials, n_voxels)
-    kernels : float32 array of shape (n_regions, n_trials, n_trials)
-        Inner products of the rows, by region.
+    kernels : float64 array of shape (n_regions, n_trials, n_trials)
+        Inner products of the rows about the origin, by region: those of some rows depend on no other row.
     """
 
     window: Window
     rows: Floats32
-    kernels: Floats32
+    kernels: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +112,15 @@ class _Fitted:
 def fit_regions(data: TrainingSet, settings: FitSettings) -> RegionRidge:
     """Fit the recipe on what is known."""
     basis = _basis(data.targets[data.known], settings.targets)
-    ranked = _ranked(data, data.plans[len(data.plans) // 2], basis, settings)
-    fits = [fitted for plan in data.plans for fitted in _candidates(data, plan, ranked, basis, settings)]
+
+    @cache  # where regions are averaged, what ranks them is what is averaged
+    def solve(place: int, regions: tuple[int, ...]) -> DualRidge:
+        kernel = data.plans[place].kernels[list(regions)].sum(axis=0)
+        return solve_kernel(_part(kernel, data.known), basis.wanted, data.inner_fold, settings.alphas)
+
+    ranked = _ranked(data, len(data.plans) // 2, basis, settings, solve)
+    fits = [fitted for place in range(len(data.plans))
+            for fitted in _candidates(data, place, ranked, basis, settings, solve)]
     best = max(fits, key=lambda fitted: fitted.explained)  # the first among equals
     return RegionRidge(_linear_map(data, best, basis, settings), best.plan.window, best.regions,
                        np.stack([ridge.alphas for ridge in best.ridges]))
@@ -128,23 +137,24 @@ def _basis(targets: Floats, kind: str) -> _Basis:
     return _Basis(mean, axes, np.asarray(centred @ axes.T, np.float32))
 
 
-def _part(kernel: Floats32, known: NDArray[np.bool_]) -> Floats32:
-    return kernel if known.all() else kernel[np.ix_(known, known)]
+def _part(kernel: Floats, known: NDArray[np.bool_]) -> Floats32:
+    """What is known, about its own mean."""
+    return about_own_mean(kernel if known.all() else kernel[np.ix_(known, known)])
 
 
-def _ranked(data: TrainingSet, plan: Plan, basis: _Basis, settings: FitSettings) -> tuple[int, ...]:
+def _ranked(data: TrainingSet, place: int, basis: _Basis, settings: FitSettings, solve: _Solve) -> tuple[int, ...]:
     """Regions by the mean cross-validated correlation of a ridge of their own, the best first."""
     if settings.n_regions == (0,) or len(data.columns) == 1:
         return tuple(range(len(data.columns)))
-    grid, wanted = settings.alphas, basis.wanted
-    if settings.regions == "joint":
-        grid = tuple(grid[i] for i in np.unique(np.linspace(0, len(grid) - 1, _RANKING_ALPHAS).astype(int)))
-        wanted = wanted[:, :_RANKING_TARGETS]
-    scores = []
-    for kernel in plan.kernels:
-        ridge = solve_kernel(_part(kernel, data.known), wanted, data.inner_fold, grid)
-        scores.append(_mean_correlation(ridge.predictions, wanted))
-    return tuple(int(place) for place in np.argsort(-np.array(scores), kind="stable"))
+    if settings.regions == "averaged":
+        scores = [_mean_correlation(solve(place, (region,)).predictions, basis.wanted)
+                  for region in range(len(data.columns))]
+    else:
+        every = np.linspace(0, len(settings.alphas) - 1, _RANKING_ALPHAS).astype(int)
+        grid, wanted = [settings.alphas[i] for i in np.unique(every)], basis.wanted[:, :_RANKING_TARGETS]
+        scores = [_mean_correlation(solve_kernel(_part(kernel, data.known), wanted, data.inner_fold, grid).predictions,
+                                    wanted) for kernel in data.plans[place].kernels]
+    return tuple(int(region) for region in np.argsort(-np.array(scores), kind="stable"))
 
 
 def _mean_correlation(predictions: Floats32, wanted: Floats32) -> float:
@@ -153,17 +163,16 @@ def _mean_correlation(predictions: Floats32, wanted: Floats32) -> float:
     return float(np.mean(np.where(length > 0, (got * true).sum(axis=0) / np.where(length > 0, length, 1.0), 0.0)))
 
 
-def _candidates(data: TrainingSet, plan: Plan, ranked: tuple[int, ...], basis: _Basis,
-                settings: FitSettings) -> list[_Fitted]:
+def _candidates(data: TrainingSet, place: int, ranked: tuple[int, ...], basis: _Basis, settings: FitSettings,
+                solve: _Solve) -> list[_Fitted]:
     """A fit for each number of regions, on one window."""
     fits = []
     for regions in _region_sets(data.columns, ranked, settings):
         alone = [(region,) for region in regions] if settings.regions == "averaged" else [regions]
-        ridges = tuple(solve_kernel(_part(plan.kernels[list(together)].sum(axis=0), data.known), basis.wanted,
-                                    data.inner_fold, settings.alphas) for together in alone)
+        ridges = tuple(solve(place, together) for together in alone)
         mean = np.mean([ridge.predictions for ridge in ridges], axis=0)
         explained = 1.0 - float(np.square(mean - basis.wanted).sum() / max(np.square(basis.wanted).sum(), 1e-30))
-        fits.append(_Fitted(plan, regions, ridges, explained))
+        fits.append(_Fitted(data.plans[place], regions, ridges, explained))
     return fits
 
 

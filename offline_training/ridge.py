@@ -179,6 +179,22 @@ def linear_kernel(features: Floats, centre: Floats) -> Floats:
     return np.asarray(np.tril(kernel) + np.tril(kernel, -1).T, np.float32)
 
 
+def inner_products(features: Floats) -> NDArray[np.float64]:
+    """X Xᵀ (n_rows, n_rows) in float64 about the origin, to be centred by whoever knows some of the rows only."""
+    n = len(features)
+    kernel: Any = np.zeros((n, n), np.float64, order="F")
+    for columns in _blocks(features):
+        block = np.ascontiguousarray(features[:, columns], np.float64)
+        kernel = blas.dsyrk(1.0, block.T, beta=1.0, c=kernel, trans=1, lower=1, overwrite_c=1)
+    return np.asarray(np.tril(kernel) + np.tril(kernel, -1).T)
+
+
+def about_own_mean(kernel: NDArray[np.float64]) -> Floats:
+    """The kernel of rows about their mean, from one about any point: the means go before float32 would lose digits."""
+    across = kernel.mean(axis=0)
+    return np.asarray(kernel - across - across[:, None] + across.mean(), np.float32)
+
+
 def _choose(kernel: Floats, targets: Floats, sizes: list[int], grid: NDArray[np.float64],
             progress: Progress | None) -> _Chosen:
     """Every penalty in turn; of each target, what the best one so far gave is kept, the largest α among equals.

@@ -103,8 +103,9 @@ def test_a_held_out_run_changes_nothing_in_the_fold_that_predicts_it(settings: F
     changed = with_run(data, 2, responses=(7 * rng.normal(size=data.runs[2].responses.shape)).astype(np.float32))
     before, after = fit_decoder(data, embedding, settings), fit_decoder(changed, embedding, settings)
     np.testing.assert_array_equal(before.folds["run-2"].decoder.voxels, after.folds["run-2"].decoder.voxels)
-    np.testing.assert_allclose(before.folds["run-2"].decoder.weights, after.folds["run-2"].decoder.weights, rtol=2e-3,
-                               atol=2e-5)  # kernels are about the mean of all rows: the same in exact arithmetic
+    np.testing.assert_allclose(before.folds["run-2"].decoder.weights, after.folds["run-2"].decoder.weights, rtol=1e-9)
+    np.testing.assert_allclose(before.folds["run-2"].decoder.intercept, after.folds["run-2"].decoder.intercept,
+                               rtol=1e-9)
     assert not np.allclose(before.folds["run-1"].decoder.weights, after.folds["run-1"].decoder.weights, rtol=1e-2)
 
 

@@ -18,7 +18,7 @@ from offline_training.corpus_composed import CorpusSettings, build_corpus
 from offline_training.design import Frame, sample_run
 from offline_training.evaluation.live import read_live
 from offline_training.outside_vectors import OutsideVectors
-from offline_training.published_recipe import fit_published, rows_of
+from offline_training.person_calibration import fit_published, rows_of, targets_of
 from offline_training.runs import Dataset, RecordedRun, read_dataset
 from offline_training.simulation.array_scaling import SampledRun, filtered_as_published
 from offline_training.simulation.dataset import simulate_session
@@ -135,8 +135,8 @@ def _offline(dataset: Dataset, bundle: Bundle, music: Music, folder: Path) -> fl
                                run.events))
     responses = filtered_as_published(runs, np.zeros(len(bundle.voxels), np.intp), ("chosen",),
                                       bundle.manifest.preprocessing.tr_s)
-    decoder, test = fit_published(responses, music.embedding), rows_of(responses.test, responses.tr_s)
-    return identification_accuracy(decoder.predict(test.responses), test.targets(music.embedding), test.clip_ids).mean
+    decoder, test = fit_published(responses, music), rows_of(responses.test, responses.tr_s)
+    return identification_accuracy(decoder.predict(test.features), targets_of(test, music), test.heard.clip_ids).mean
 
 
 def _figures(clips: list[str], decoded: NDArray[np.float64], music: Music, offline: float, differences: list[float],

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from offline_training.evaluation.leakage import fold_checks
-from offline_training.person_calibration import main_figures
-from offline_training.published_recipe import fit_published, rows_of
+from offline_training.person_calibration import fit_published, main_figures, rows_of, targets_of
 from offline_training.ridge import fit_kernel_ridge
 from offline_training.simulation.array_scaling import filtered_as_published
 from offline_training.simulation.session_responses import (
@@ -93,11 +92,10 @@ def planted_split(tell: Tell) -> dict[str, Any]:
 
 def _single_trial(made: SimulatedResponses) -> tuple[float, float]:
     """Identification accuracy of the test trials and the 99 % point of exchanging the clips of each run."""
-    decoder = fit_published(made.responses, made.music.embedding)
-    test = rows_of(made.responses.test, made.responses.tr_s)
-    predicted, targets = decoder.predict(test.responses), test.targets(made.music.embedding)
-    band = permutation_band(predicted, targets, test.clip_ids, test.run_ids, n_permutations=1000)
-    return identification_accuracy(predicted, targets, test.clip_ids).mean, band.p99
+    decoder, test = fit_published(made.responses, made.music), rows_of(made.responses.test, made.responses.tr_s)
+    predicted, targets, clips = decoder.predict(test.features), targets_of(test, made.music), test.heard.clip_ids
+    band = permutation_band(predicted, targets, clips, test.heard.run_ids, n_permutations=1000)
+    return identification_accuracy(predicted, targets, clips).mean, band.p99
 
 
 def _volumes(made: SimulatedResponses) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
