@@ -152,7 +152,7 @@ def fit_temper(cases: Sequence[Floats], tail: float = 0.0) -> Temper:
         return Temper(0.0, _log_likelihood(blocks, 0.0, tail))
     low, high = np.log(_SCALES)
     found = minimize_scalar(lambda at: -_log_likelihood(blocks, float(np.exp(at)), tail), bounds=(low, high),
-                            method="bounded")
+                            method="bounded", options={"xatol": 1e-3})
     return Temper(float(np.exp(found.x)), -float(found.fun))
 
 
