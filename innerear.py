@@ -49,6 +49,7 @@ COMMANDS = {
     "worker": Command("realtime.workers.__main__", "make music with a large model, for live sessions", is_group=True),
     "report": Command("offline_training.__main__", "a session, or an evaluation, as an HTML page"),
     "overlay": Command("offline_training.__main__", "how a session lies on the training reference, as a picture"),
+    "group": Command("offline_training.__main__", "many people's evaluations as one: measures, controls, two groups"),
     "imagery": Command("offline_training.__main__", "figures of imagination from visits: identification, learning"),
     "session": Command("realtime.visit.session_command", "walk a person's visit through its plan", is_group=True),
     "say": Command("realtime.visit.say_command", "say a command to a running session or visit", is_group=True),

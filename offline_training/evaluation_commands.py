@@ -71,6 +71,27 @@ def evaluate(bundle: Annotated[Path, typer.Argument(help="Bundle folder, or that
 
 
 @app.command()
+def group(evaluations: Annotated[list[Path], typer.Argument(help="Figures of evaluations (JSON), one person each.")],
+          groups: Annotated[Path | None, typer.Option(help="TSV with columns subject and group; two are "
+                                                           "compared.")] = None,
+          json_file: JsonOption = None,
+          page: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")] = None,
+          seed: Annotated[int, typer.Option(help="Of resamples and sign flips.", min=0)] = 0) -> None:
+    """Many people's evaluations as one: means and intervals over people, against chance and controls, two groups."""
+    from offline_training.evaluation_page.group import verdict, write_group_page  # noqa: PLC0415
+    from offline_training.evaluation_page.page import read_figures  # noqa: PLC0415
+    from offline_training.group_figures import group_figures, read_groups  # noqa: PLC0415
+
+    with one_sentence_of_ours():
+        figures = group_figures([read_figures(path) for path in evaluations], read_groups(groups) if groups else None,
+                                seed)
+        if page is not None:
+            write_group_page(figures, page)
+    Console().print(verdict(figures), soft_wrap=True, highlight=False)
+    write_figures(json_file, figures)
+
+
+@app.command()
 def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session, or figures of an evaluation "
                                                         "(JSON).")],
            out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html, or the figures' name "
@@ -79,14 +100,18 @@ def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded se
                                                                "it was started with.")] = None,
            scorer: Annotated[str, typer.Option(help="Embedder that judges the music; another than chose "
                                                     "it.")] = "scorer-64") -> None:
-    """A recorded session, or an evaluation's figures, as one HTML page with pictures."""
+    """A recorded session, or figures of an evaluation or a group, as one HTML page with pictures."""
+    from offline_training.evaluation_figures import FORMAT as EVALUATION  # noqa: PLC0415
+    from offline_training.evaluation_page.group import write_group_page  # noqa: PLC0415
     from offline_training.evaluation_page.page import read_figures, write_page  # noqa: PLC0415
+    from offline_training.group_figures import FORMAT as GROUP  # noqa: PLC0415
     from offline_training.report import write_report  # noqa: PLC0415
 
     with one_sentence_of_ours():
         if session.is_file():
             target = out or session.with_suffix(".html")
-            write_page(read_figures(session), target)
+            figures = read_figures(session, (EVALUATION, GROUP))
+            (write_group_page if figures["format"] == GROUP else write_page)(figures, target)
         else:
             target = out or session / "report.html"
             write_report(session, target, catalogue, scorer)

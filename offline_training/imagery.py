@@ -3,7 +3,6 @@
 Scores are the live session's own (`realtime.scoring`) on the vectors in its records; nothing is decoded again.
 """
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from offline_training.errors import DatasetError
+from offline_training.group_figures import read_groups
+from offline_training.scores.people import difference_of_means
 from offline_training.sound_regressor import sound_response, without_sound
 from realtime.atomic import without_nan
 from realtime.experiment.phases import Phase
@@ -218,7 +219,7 @@ def transfer(visit: RecordedVisit, seed: int = 0) -> dict[str, Any]:
     imagined = [trial for trial in visit.trials if trial.task == "imagine"]
     after = [trial for trial in imagined if trial.kind == "transfer"]
     before = [trial for trial in imagined if trial.kind in ("warm-up", "imagine")]
-    return _difference(_per_trial(visit, after), _per_trial(visit, before), ("after", "before"), seed)
+    return difference_of_means(_per_trial(visit, after), _per_trial(visit, before), ("after", "before"), seed)
 
 
 def _per_trial(visit: RecordedVisit, trials: Sequence[VisitTrial]) -> Floats:
@@ -255,11 +256,7 @@ def group_figures(visits: Sequence[Mapping[str, Any]], table: Path) -> dict[str,
     DatasetError
         The table cannot be read, lacks a subject, or does not name two groups with two people each.
     """
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            group_of = {row["subject"]: row["group"] for row in csv.DictReader(file, delimiter="\t")}
-    except (OSError, KeyError, UnicodeDecodeError) as exc:
-        raise DatasetError(f"groups {table} cannot be read ({exc}); give a TSV with columns subject and group") from exc
+    group_of = read_groups(table)
     people: dict[str, list[float]] = {}
     for visit in visits:
         if visit["subject"] not in group_of:
@@ -289,22 +286,4 @@ def compare_groups(figures: Mapping[str, Sequence[float]], seed: int = 0) -> dic
         raise DatasetError(f"groups {({name: len(each) for name, each in figures.items()})} cannot be compared; wanted "
                            "two with two people or more each")
     (one, first), (other, second) = figures.items()
-    return _difference(np.asarray(first, np.float64), np.asarray(second, np.float64), (one, other), seed)
-
-
-def _difference(first: Floats, second: Floats, names: tuple[str, str], seed: int) -> dict[str, Any]:
-    """Difference of two means, its bootstrap interval, and a two-sided permutation test."""
-    one, other = names
-    counted = {f"n_{one}": len(first), f"n_{other}": len(second)}
-    if min(len(first), len(second)) < 2:
-        return {**counted, "difference": None, "low": None, "high": None, "p_value": None}
-
-    def means(a: Floats, b: Floats, axis: int = -1) -> Floats:
-        return np.asarray(a.mean(axis=axis) - b.mean(axis=axis))
-
-    test = stats.permutation_test((first, second), means, n_resamples=_N_PERMUTATIONS, vectorized=True,
-                                  rng=np.random.default_rng(seed))
-    drawn = stats.bootstrap((first, second), means, n_resamples=_N_PERMUTATIONS, vectorized=True, method="percentile",
-                            rng=np.random.default_rng(seed)).confidence_interval
-    return {**counted, "difference": float(test.statistic), "low": float(drawn.low), "high": float(drawn.high),
-            "p_value": float(test.pvalue)}
+    return difference_of_means(np.asarray(first, np.float64), np.asarray(second, np.float64), (one, other), seed)

@@ -37,8 +37,8 @@ def write_page(figures: Figures, target: Path) -> None:
     write_bytes(target, page.encode())
 
 
-def read_figures(path: Path) -> dict[str, Any]:
-    """Figures of an evaluation.
+def read_figures(path: Path, formats: tuple[str, ...] = (_FORMAT,)) -> dict[str, Any]:
+    """Figures of an evaluation, or of what else has one of these formats.
 
     Raises
     ------
@@ -50,21 +50,25 @@ def read_figures(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise DatasetError(f"{path} cannot be read as figures of an evaluation ({exc}); make them with: innerear "
                            "evaluate BUNDLE DATASET --json FILE") from exc
-    if not isinstance(figures, dict) or not str(figures.get("format", "")).startswith(_FORMAT):
+    if not isinstance(figures, dict) or not str(figures.get("format", "")).startswith(formats):
         raise DatasetError(f"{path} holds no figures of an evaluation; make them with: innerear evaluate BUNDLE "
                            "DATASET --json FILE")
     return figures
 
 
-def _page(figures: Figures) -> str:
+def render(**shown: Any) -> str:
+    """A page: title, subtitle, verdict, tiles, parts, facts."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((_FOLDER / "template.html").read_text(encoding="utf-8"))
     look = (_FOLDER.parent / "report_style.css").read_text(encoding="utf-8")
+    return template.render(style=markupsafe.Markup(look), **shown)
+
+
+def _page(figures: Figures) -> str:
     about = figures["about"]
     parts: list[Part] = [part for section in SECTIONS if (part := section(figures)) is not None]
-    return template.render(
-        style=markupsafe.Markup(look), title=about["bundle"], parts=parts, tiles=_tiles(figures), facts=_facts(about),
-        verdict=figures["verdict"],
+    return render(
+        title=about["bundle"], parts=parts, tiles=_tiles(figures), facts=_facts(about), verdict=figures["verdict"],
         subtitle=f"{about['subject'] or 'an unnamed person'} · {len(about['runs'])} held-out runs · "
                  f"{figures['single_trials']['identification']['n_trials']} trials")
 
