@@ -11,12 +11,19 @@ from typer.testing import CliRunner
 
 from offline_training.__main__ import app
 from offline_training.corpus import Corpus, CorpusClip, write_entries
+from offline_training.embedders import open_embedder, open_scorer
+from offline_training.evaluation.scorecard import Draws, Judged
 from offline_training.evaluation_page.page import SECTIONS
+from offline_training.remade_music import Remaking, makers_in, remade_music
 from offline_training.runs import read_dataset, read_volumes
 from offline_training.train import train
 from realtime.bundle import read_bundle
 from realtime.decoding.onnx_decoder import OnnxDecoder
+from realtime.generators.director import Director
+from realtime.generators.score_generator import ScoreGenerator
+from realtime.generators.themes import Themes, theme_of
 from realtime.music.catalogue import read_catalogue
+from realtime.music.synth_score import compose
 from realtime.session.core import LiveCore
 from realtime.session.parts import Parts
 from realtime.session.record import to_line
@@ -108,6 +115,28 @@ def test_what_was_decoded_and_what_is_retrieved_are_judged_apart_by_an_embedder_
         assert card["kernel_distance"]["n_reference"] == 8
 
 
+def test_generated_music_is_judged_beside_what_is_retrieved_and_only_where_a_generator_takes_the_space(world):
+    folder, _, _ = world
+    music, bundle = read_catalogue(folder / "data" / "stimuli"), read_bundle(folder / "bundle")
+    pieces = [theme_of(compose(genre, 5, 4.0, 0.5).band) for genre in ("pop", "metal", "jazz")]
+    library = Themes(music.space, pieces, np.stack([music.embedding(clip.clip_id) for clip in music.clips[:3]]))
+    how = Remaking(open_scorer("scorer-64"), None, {"director": lambda seed: ScoreGenerator(Director(library, seed),
+                                                                                            48000)}, 3)
+    clips = music.clips[:5]
+    own = np.stack([music.embedding(clip.clip_id) for clip in clips]).astype(np.float64)  # decoded without an error
+    judged = Judged(own, own, tuple(clip.clip_id for clip in clips), tuple(clip.genre for clip in clips), ("r",) * 5)
+    draws = Draws(1000, 1000)
+    found = remade_music(judged, np.array([9, 9, 0, 9, 9]), bundle.reliability, music, how, draws)
+    assert (found["n_trials"], found["n_there"]) == (3, 4)  # one trial had no volumes
+    assert list(found["sources"]) == ["decoded", "retrieved", "director"]
+    assert found["sources"]["retrieved"]["identification"]["value"] > 0.5
+    assert found["sources"]["director"]["space"] == "scorer-64"
+    assert found["sources"]["director"]["identification"]["n_trials"] == 3
+    assert found == remade_music(judged, np.array([9, 9, 0, 9, 9]), bundle.reliability, music, how, draws)
+    assert makers_in(music.space) == {}
+    assert set(makers_in(open_embedder("synth-128").space)) == {"director", "model"}
+
+
 def test_maps_are_written_beside_the_figures(world):
     folder, figures, _ = world
     for one in figures["encoding"].values():
@@ -122,6 +151,7 @@ def test_the_page_is_whole_and_reaches_out_to_nothing(world):
                     "Encoding models", "Leakage"):
         assert f"<h2>{heading}</h2>" in page
     assert figures["verdict"] in page.replace("&#39;", "'")
+    assert "Nothing was generated: no generator that is shipped takes conditions of this space." in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "None" not in re.sub(r"data:image[^\"]*", "", page)
 

@@ -178,6 +178,7 @@ def test_the_report_judges_what_was_played_and_holds_it_to_listen_to(corpus: Cat
     music = session_music(session, None, "scorer-64")
     assert [row[0] for row in music.part.table.rows if "identification" in row[0]] == [
         "decoded, identification", "retrieved, identification", "played, identification"]
+    assert "made by retrieval" in music.part.text
     assert len(music.sounds) == 10
     assert music.picture.startswith("data:image/png")
     for k, sound in enumerate(music.sounds):

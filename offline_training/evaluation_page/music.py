@@ -45,7 +45,18 @@ def _text(found: dict[str, Any]) -> str:
             "Genre, lead instrument and mood: how often the read-outs find the same most probable label in the music "
             "and in what was heard. Lines and brackets are 95 % bootstrap intervals over clips, grey holds nine in ten "
             "shuffles of the clips, a short line marks chance. The kernel audio distance to the clips heard is "
-            "unbiased and near 0 for music of one kind; its shuffles deal all pieces anew into two sets.")
+            "unbiased and near 0 for music of one kind; its shuffles deal all pieces into two sets." + _made(found))
+
+
+def _made(found: dict[str, Any]) -> str:
+    """Where generated music is among the sources."""
+    if "played" in found["sources"]:
+        return f" What was played was made by {found['generator']}."
+    if "generator" in found:
+        return " Too little was recorded to judge what was played."
+    if set(found["sources"]) <= {"decoded", "retrieved"}:
+        return " Nothing was generated: no generator that is shipped takes conditions of this space."
+    return ""
 
 
 def _rows(name: str, card: dict[str, Any]) -> list[tuple[str, ...]]:
