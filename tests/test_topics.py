@@ -15,7 +15,7 @@ from realtime.outlets.schemas import schemas, write_schemas
 from realtime.topics import PROTOCOL, TOPICS, read
 from realtime.visit.designs import read_means
 from realtime.visit.plan import PlanSettings, RunSettings
-from realtime.visit.walk import _tell, open_visit
+from realtime.visit.walk import open_visit, tell
 from tests.processes import World, command, finish, until
 from tests.scanner_room import N_VOLUMES, Operator, Room, Scanner, live
 from tests.test_bus import BrokerProcess
@@ -91,11 +91,11 @@ def test_what_a_visit_tells_is_what_its_schema_says(room_world: World, tmp_path:
     plan = PlanSettings("sub-00", room_world.bundle, room_world.catalogue, tmp_path, Acquisition(1.0), (run,))
     visit = open_visit(plan, read_means(plan))
 
-    async def tell() -> None:
-        _tell(visit, Heard())
+    async def telling() -> None:
+        tell(visit, Heard())
 
     try:
-        asyncio.run(tell())
+        asyncio.run(telling())
     finally:
         visit.diary.close()
     assert [topic for topic, _ in heard] == ["plan"]

@@ -22,7 +22,7 @@ from realtime.session.record import to_line
 from realtime.visit.designs import make_run_design, plan_problems, read_means
 from realtime.visit.diary import ACTIONS, VisitState, after, stand
 from realtime.visit.plan import PlanSettings, RunSettings
-from realtime.visit.walk import open_visit
+from realtime.visit.walk import open_visit, tell
 from tests import builders
 
 RUNS = (RunSettings("reference", "reference", 5), RunSettings("localizer", "localizer", 5),
@@ -277,6 +277,32 @@ def test_a_visit_is_gone_on_with_and_never_with_another_plan(world: Path) -> Non
     assert entries[-1]["run"] == "01-reference"
     with pytest.raises(SessionError, match="another plan"):
         open_visit(replace(plan, runs=plan.runs[:1]), means)
+
+
+class Heard:
+    """A bus that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    def publish(self, topic: str, payload: dict[str, object], *, retain: bool = False) -> None:
+        self.told.append((topic, payload))
+
+
+def test_a_blinded_visit_tells_the_same_of_its_plan_in_every_arm(world: Path) -> None:
+    path, told = world / "allocation.json", {}
+    for arm in ("real", "shuffled"):
+        write_allocation(path, allocate(["sub-00", "sub-01"], ("real", "shuffled"), 1))
+        plan = replace(a_plan(world, f'allocation = "{path}"'), folder=world / arm)
+        plan.folder.mkdir()
+        bus, visit = Heard(), open_visit(plan, replace(read_means(plan), arm=arm))
+        for word in ("go", "begun", "ended", "accept", "go", "begun"):
+            visit.note(word, status="complete")
+            tell(visit, bus)  # type: ignore[arg-type]
+        visit.diary.close()
+        told[arm] = bus.told
+    assert told["real"] == told["shuffled"]
+    assert [payload["waiting"] for _, payload in told["real"]] == ["go", "run", "accept", "go", "go", "run"]
 
 
 def test_the_overlay_shows_where_the_session_lies(world: Path, tmp_path: Path) -> None:

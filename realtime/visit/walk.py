@@ -93,7 +93,7 @@ async def walk(plan: PlanSettings, automatic: bool = False) -> dict[str, Figures
         commands = bus.commands()
         while visit.state.waiting != "over" and not visit.stopped:
             await _step(visit, bus, commands)
-        _tell(visit, bus)
+        tell(visit, bus)
     return visit.figures
 
 
@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 async def _step(visit: Visit, bus: MessageBus, commands: AsyncIterator[dict[str, Any]]) -> None:
     """One run, or one word of the operator."""
-    _tell(visit, bus)
+    tell(visit, bus)
     if visit.state.waiting == "run" or (visit.automatic and visit.state.waiting == "go"):
         await _run(visit, bus)
         return
@@ -151,7 +151,7 @@ async def _run(visit: Visit, bus: MessageBus) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         write_run_design(folder.design, make_run_design(visit.means, task.run, task.place))
     settings = visit.plan.live_settings(folder.path, visit.means.bundle_path(task.run), folder.design)
-    _tell(visit, bus)
+    tell(visit, bus)
     try:
         figures = await run_live(settings, bus)
     except RealtimeError as exc:  # a run that does not fit: the visit goes on with another attempt at it
@@ -187,8 +187,8 @@ async def _overlay(visit: Visit, folder: SessionFolder, task: Task) -> dict[str,
     return {"overlay": str(Path(task.folder) / folder.overlay.name), "positioning": visit.state.positioning}
 
 
-def _tell(visit: Visit, bus: MessageBus) -> None:
-    """Say where the visit stands: the same words in every arm."""
+def tell(visit: Visit, bus: MessageBus) -> None:
+    """Say on the bus where the visit stands: the same in every arm."""
     state, runs = visit.state, visit.plan.runs
     bus.publish("plan", {
         "waiting": state.waiting, "words": state.words, "actions": list(ACTIONS[state.waiting]),
