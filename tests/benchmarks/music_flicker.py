@@ -68,8 +68,8 @@ class Flicker:
     right_genre: float
 
 
-def isotropic(corpus: Catalogue, cosine: float, n_targets: int, seed: int) -> Streams:
-    """The truth and errors of one size in all directions."""
+def isotropic(corpus: Catalogue, cosine: float, n_targets: int, seed: int, n_training: int = 400) -> Streams:
+    """The truth and errors of one size in all directions; the scale is fitted on as many other trials as a ridge's."""
     rng = np.random.default_rng(seed)
     unit = corpus.unit.astype(np.float64)
 
@@ -77,7 +77,7 @@ def isotropic(corpus: Catalogue, cosine: float, n_targets: int, seed: int) -> St
         errors = _remembered(rng.standard_normal((len(targets), PER_TRIAL, unit.shape[1])))
         return unit[targets][:, None] + _size(unit[targets], errors, cosine) * errors
 
-    others = _targets(corpus, np.arange(len(unit)), n_targets, rng)
+    others = _targets(corpus, np.arange(len(unit)), n_training, rng)
     reliability = _reliability(unit, np.swapaxes(_running_means(seen(others)), 0, 1), others)
     targets = _targets(corpus, np.arange(len(unit)), n_targets, rng)
     embeddings = seen(targets)
