@@ -6,20 +6,23 @@ scaled down is the grid, 64×64×36 at 3×3×3.5 mm for 96×96×68 at 2 mm. Volu
 
 import asyncio
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.compare import decode_held_out
 from offline_training.corpus import place_vectors
 from offline_training.corpus_composed import CorpusSettings, build_corpus
 from offline_training.design import Frame, sample_run
 from offline_training.evaluation.live import read_live
+from offline_training.fit import fit_decoder
 from offline_training.outside_vectors import OutsideVectors
 from offline_training.person_calibration import fit_published, rows_of, targets_of
 from offline_training.runs import Dataset, RecordedRun, read_dataset
+from offline_training.scores.estimates import paired_difference
 from offline_training.simulation.array_scaling import SampledRun, filtered_as_published
 from offline_training.simulation.dataset import simulate_session
 from offline_training.simulation.music import Music, embedded_music
@@ -32,7 +35,7 @@ from realtime.messages import EmbeddingSpace
 from realtime.music.catalogue import read_catalogue
 from realtime.preprocessing import CausalScaler
 from realtime.rehearsal import Rehearsal, rehearse
-from realtime.scoring import identification_accuracy
+from realtime.scoring import IdentificationScore, identification_accuracy
 from realtime.session.fold import SessionFold
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
@@ -44,6 +47,22 @@ WHOLE = replace(DS003720, n_workers=2)
 QUICK = replace(DS003720, n_training_runs=3, n_test_runs=1, n_sessions=1, scanner=SMALL_HEAD, n_workers=2,
                 subject=SubjectSettings(n_auditory=150, stimulus_fraction=0.3, unexplained=0.3))
 """A small head that responds far more clearly than a person, and four runs: shows that the way works, no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Offline:
+    """The test trials decoded from the same aligned samples, filtered as published: a median that sees the future.
+
+    Attributes
+    ----------
+    same_recipe : IdentificationScore
+        By the recipe that the live decoder was fitted with: what is left between the two is what being live costs.
+    published_recipe : float
+        Identification by the published recipe, another decoder.
+    """
+
+    same_recipe: IdentificationScore
+    published_recipe: float
 
 
 def live_path(session: SimulationSettings, tell: Tell) -> dict[str, dict[str, Any]]:
@@ -125,8 +144,8 @@ def _feature_difference(run: RecordedRun, session: Path, bundle: Bundle, path: P
     return largest
 
 
-def _offline(dataset: Dataset, bundle: Bundle, music: Music, folder: Path) -> float:
-    """Single-trial identification of the published, non-causal filter and recipe on the decoder's own voxels."""
+def _offline(dataset: Dataset, bundle: Bundle, music: Music, folder: Path) -> Offline:
+    """Single-trial identification by the published, non-causal filter on the decoder's own voxels."""
     frame = Frame(bundle.reference, bundle.affine, bundle.voxels, bundle.manifest.preprocessing, bundle.tissues)
     runs = []
     for run in (*dataset.training, *dataset.test):
@@ -136,18 +155,25 @@ def _offline(dataset: Dataset, bundle: Bundle, music: Music, folder: Path) -> fl
     responses = filtered_as_published(runs, np.zeros(len(bundle.voxels), np.intp), ("chosen",),
                                       bundle.manifest.preprocessing.tr_s)
     decoder, test = fit_published(responses, music), rows_of(responses.test, responses.tr_s)
-    return identification_accuracy(decoder.predict(test.features), targets_of(test, music), test.heard.clip_ids).mean
+    published = identification_accuracy(decoder.predict(test.features), targets_of(test, music), test.heard.clip_ids)
+    made = decode_held_out(fit_decoder(responses, music.embedding), responses)
+    targets = np.stack([music.embedding(clip) for clip in made.clip_ids])
+    return Offline(identification_accuracy(made.predictions, targets, made.clip_ids), published.mean)
 
 
-def _figures(clips: list[str], decoded: NDArray[np.float64], music: Music, offline: float, differences: list[float],
+def _figures(clips: list[str], decoded: NDArray[np.float64], music: Music, offline: Offline, differences: list[float],
              session: SimulationSettings) -> dict[str, dict[str, Any]]:
     targets = np.stack([music.embedding(clip) for clip in clips])
     early, last = (identification_accuracy(rows, targets, clips) for rows in decoded)
+    own = np.unique(clips, return_inverse=True)[1]
+    apart = paired_difference(last.per_trial, offline.same_recipe.per_trial, own, len(set(clips)), 2000, 0)
     common = {"seeds": [session.seed], "scaled_down": f"grid {session.scanner.shape}"}
     return {
-        "live_single_trial": {**_interval(last.per_trial, clips), "n": last.n_trials, "offline": offline,
-                              "bar": "at least 0.82, and at most 0.02 below offline",
-                              "met": last.mean >= 0.82 and last.mean >= offline - 0.02, **common},
+        "live_single_trial": {**_interval(last.per_trial, clips), "n": last.n_trials,
+                              "offline": offline.same_recipe.mean, "live_minus_offline": apart.figures(),
+                              "offline_published_recipe": offline.published_recipe,
+                              "bar": "at least 0.82, and at most 0.02 below offline by the same recipe",
+                              "met": last.mean >= 0.82 and last.mean >= offline.same_recipe.mean - 0.02, **common},
         "live_after_volumes_3_to_6": {**_interval(early.per_trial, clips), "n": early.n_trials,
                                       "bar": "at least 0.79", "met": early.mean >= 0.79, **common},
         "features_offline_and_live": {"value": max(differences), "n": len(differences), "bar": "0",
