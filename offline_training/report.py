@@ -56,6 +56,7 @@ class Row:
     posterior: str
     n_volumes: int
     score: str
+    remark: str
 
 
 def write_report(session: Path, target: Path, catalogue: Path | None = None, scorer: str = "scorer-64") -> None:
@@ -164,10 +165,10 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
                   "row trails the heard one. A paler block is a less probable genre.", figures.timeline(view, colours),
                   "Strips of genres heard, decoded and played over time, with the posterior below")]
     parts.append(_identification(view, colours))
-    censor = view.bundle.manifest.preprocessing.censor_fd_mm if view.bundle else None
+    limit_mm = view.start.get("decoding", {}).get("motion_limit_mm")
     parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read. "
                       "DVARS is how much the decoder's voxels changed since the volume before, relative to their mean.",
-                      motion(view, censor), "Shift, turn, framewise displacement and DVARS over time"))
+                      motion(view, limit_mm), "Shift, turn, framewise displacement and DVARS over time"))
     if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
                           "so that waiting in a queue counts.", figures.latency(view),
@@ -192,11 +193,32 @@ def _identification(view: SessionView, colours: dict[str, str]) -> Part:
         return Part(heading, "No trial could be scored: the session has no trials with clips of its catalogue, or no "
                     "summary.")
     text = ("For each trial: the share of the other clips of this run that fit the decoded music less well than the "
-            "clip that was heard. The grey band holds the mean of nine in ten random assignments of the clips.")
+            "clip that was heard. The grey band holds the mean of nine in ten random assignments of the clips."
+            + _kept(summary.get("coverage") or {}))
     keys = ("identification_accuracy", "identification_chance_p50", "identification_chance_p95")
     mean, p50, p95 = (float("nan") if summary[key] is None else float(summary[key]) for key in keys)
     image = figures.identification(summary["identification_per_trial"], trials, mean, p50, p95, colours)
     return Part(heading, text, image, "Score of each trial, and the mean beside its chance band")
+
+
+def _kept(coverage: dict[str, Any]) -> str:
+    """What abstaining left, in words; nothing where no trial could abstain."""
+    if not coverage.get("least_confidence") or not coverage["trials"]:
+        return ""
+    n, kept = coverage["trials"], coverage["trials"] - coverage["abstained"]
+    right = "" if not kept else (f" Over the {kept} that decided, identification is "
+                                 f"{_number(coverage['identification_accuracy'], '.2f')} and the most probable clip "
+                                 f"was the one heard in {_number(coverage['top1'], '.0%')}, against "
+                                 f"{_number(coverage['top1_of_all'], '.0%')} of all.")
+    return (f" In {coverage['abstained']} of {n} trials the program abstained: the {coverage['sure_of']} was less than "
+            f"{coverage['least_confidence']:g} probable.{right}")
+
+
+def _remark(number: int, summary: dict[str, Any]) -> str:
+    """What kept a trial from deciding, or volumes from counting in it."""
+    moved = (summary.get("moved_volumes") or {}).get(str(number))
+    abstained = number in ((summary.get("coverage") or {}).get("abstained_trials") or ())
+    return ", ".join([*(["abstained"] if abstained else []), *([f"{moved} left out for motion"] if moved else [])])
 
 
 def _sound(view: SessionView) -> Part:
@@ -228,7 +250,8 @@ def _rows(view: SessionView, colours: dict[str, str]) -> list[Row]:
             best_clip=steps.best_clip[last] if last is not None else "–", decoded_genre=genre or "–",
             decoded_colour=colours.get(genre, "transparent"),
             posterior=_number(None if last is None else float(steps.genre_confidence[last]), ".2f"),
-            n_volumes=int(steps.n[last]) if last is not None else 0, score=score))
+            n_volumes=int(steps.n[last]) if last is not None else 0, score=score,
+            remark=_remark(trial.number, view.summary)))
     return rows
 
 

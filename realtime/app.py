@@ -135,7 +135,7 @@ def _about(prepared: Prepared, settings: LiveSettings) -> Document:
             "session": str(prepared.folder.path.resolve()), "n_voxels": about["bundle"]["n_voxels"],
             "n_clips": about["n_clips"], "space": manifest.space.name, "dim": manifest.space.dim,
             "lag_volumes": manifest.lag_volumes,
-            "window_volumes": manifest.window_volumes, "onset_volumes": onsets,
+            "window_volumes": about["window_volumes"], "onset_volumes": onsets,
             "wait_for_start": settings.wait_for_start,
             "stale_after_volumes": settings.bridge.stale_after_volumes, "software": about["software"]}
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from realtime.broker_address import BrokerAddress, BrokerTls, broker_address
+from realtime.decoding.settings import DecodingSettings
 from realtime.errors import ConfigError
 from realtime.generators.settings import GeneratorSettings
 from realtime.music.selection import SelectionSettings
@@ -160,7 +161,7 @@ class LiveSettings:
     self_check : Path or None
         Folder of an embedder that listens to what is really played, every five seconds, in a process of its own, and
         tells how near it is to what was chosen and decoded; None for nobody.
-    bridge, selection, generator, playback, bus, console, outlets
+    bridge, decoding, selection, generator, playback, bus, console, outlets
         See there.
     """
 
@@ -173,6 +174,7 @@ class LiveSettings:
     blinded: bool = False
     self_check: Path | None = None
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
@@ -184,6 +186,9 @@ class LiveSettings:
         if self.design is not None and (self.events is not None or self.wait_for_start):
             raise ConfigError("design is given together with events or wait_for_start: a designed run has its own "
                               "trials, and begins with the first volume; leave those out")
+        if self.decoding.mode == "free_run" and (self.events is not None or self.design is not None):
+            raise ConfigError("decoding.mode is 'free_run' together with events or a design: a free run finds its "
+                              "segments by itself; leave those out, or set decoding.mode to \"trials\"")
         if self.wait_for_start and not self.bus.broker:
             raise ConfigError("wait_for_start is true, but bus.broker is '': the command \"start\" would never come; "
                               "name a broker, or leave wait_for_start out")

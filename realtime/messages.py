@@ -71,23 +71,45 @@ class Match:
     score: float
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a free run in which the same seems to go on.
+
+    Attributes
+    ----------
+    number : int
+        In the run, from 0.
+    first_volume : int
+        From which on the response is to it.
+    change_log_odds : float
+        That something new began within the last volumes, as it was when they came in; 0 while too few have.
+    """
+
+    number: int
+    first_volume: int
+    change_log_odds: float
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the volumes of the present trial say so far.
+    """What the volumes of the present trial, or segment, say so far.
 
     Attributes
     ----------
     trial : int
-        Number of the trial in the run, from 0; -1 before the first.
+        Number of the trial in the run, from 0; -1 in a free run.
     n_volumes : int
         Usable volumes that went into it.
     embedding : float32 array of shape (dim,)
-        Decoded from the mean of the trial's features.
+        Decoded from the mean of their features.
+    segment : Segment or None
+        Of a free run; None where there are trials.
     """
 
     trial: int
     n_volumes: int
     embedding: NDArray[np.float32]
+    segment: Segment | None = None
 
 
 @dataclass(frozen=True)

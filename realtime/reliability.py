@@ -55,21 +55,34 @@ class Reliability:
         """
         if n_volumes < 1:
             return np.zeros(len(clips))
-        row = min(n_volumes, len(self.clip_map)) - 1
-        # no BLAS: its sums depend on its number of threads, and a replay must repeat them to the bit
-        evoked = np.einsum("nd,kd->nk", clips - self.mean, self.clip_map[row], optimize=False).astype(np.float64)
-        seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False).astype(np.float64)
+        evoked = self.evoked(clips, n_volumes).astype(np.float64)
+        seen = self.seen(embedding, n_volumes).astype(np.float64)
         distance: NDArray[np.float64] = np.square(evoked - seen).sum(axis=1)
-        return heavy_tailed(distance, float(self.tail[row]))
+        return heavy_tailed(distance, float(self.tail[self._row(n_volumes)]))
+
+    def seen(self, embedding: Floats32, n_volumes: int) -> Floats32:
+        """Where evidence of `n_volumes` volumes, at least one, lies: shape (k,), noise of unit variance."""
+        # no BLAS: its sums depend on its number of threads, and a replay must repeat them to the bit
+        found: Floats32 = np.einsum("kd,d->k", self.evidence_map[self._row(n_volumes)], embedding - self.mean,
+                                    optimize=False)
+        return found
+
+    def evoked(self, clips: Floats32, n_volumes: int) -> Floats32:
+        """Where clips (n_clips, dim) would bring the evidence of `n_volumes` volumes, at least one: (n_clips, k)."""
+        found: Floats32 = np.einsum("nd,kd->nk", clips - self.mean, self.clip_map[self._row(n_volumes)],
+                                    optimize=False)
+        return found
 
     def towards(self, embedding: Floats32, n_volumes: int) -> Floats32:
         """Direction (dim,) in which clips explain the evidence better; zeros where it tells nothing."""
         if n_volumes < 1:
             return np.zeros_like(self.mean)
-        row = min(n_volumes, len(self.clip_map)) - 1
-        seen = np.einsum("kd,d->k", self.evidence_map[row], embedding - self.mean, optimize=False)
-        found: Floats32 = np.einsum("kd,k->d", self.clip_map[row], seen, optimize=False).astype(np.float32)
+        found: Floats32 = np.einsum("kd,k->d", self.clip_map[self._row(n_volumes)], self.seen(embedding, n_volumes),
+                                    optimize=False).astype(np.float32)
         return found
+
+    def _row(self, n_volumes: int) -> int:
+        return min(n_volumes, len(self.clip_map)) - 1
 
 
 def heavy_tailed(distance: NDArray[np.float64], tail: float) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Sections: how decoding grows with volumes and with repeats, and whether it is as sure as it is right."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,14 @@ def _sentence(what: str, found: dict[str, Any]) -> str:
             f"{one['ece_if_calibrated']:.3f} with {one['n_trials']} trials, 95 % of them at most "
             f"{one['ece_if_calibrated_p95']:.3f}); Brier score {one['brier']:.3f}, {one['brier_uniform']:.3f} when "
             f"everything is equally probable; the surest 40 % are right {number(cover['gain_at_40'], '.2f')} times as "
-            "often as all.")
+            f"often as all; [decoding] least_confidence = {_least(cover, 0.4):.2f} with sure_of = \"{what}\" keeps "
+            "them.")
+
+
+def _least(cover: dict[str, Any], share: float) -> float:
+    """The threshold that keeps this share of the trials, rounded down so that it does."""
+    nearest = min(range(len(cover["coverage"])), key=lambda k: abs(cover["coverage"][k] - share))
+    return math.floor(100 * float(cover["smallest_confidence"][nearest])) / 100
 
 
 def live(figures: Figures) -> Part | None:

@@ -34,7 +34,8 @@ def print_summary(figures: dict[str, Any]) -> None:
         f"  volumes    {figures['volumes_journaled']} of {figures['volumes_sent']} sent are in the journal "
         f"({lost} lost); {figures['gaps']} gaps, {figures['rejected']} rejected, {figures['censored']} censored for "
         "motion",
-        f"  decoding   {figures['verdict']}",
+        f"  decoding   {figures['verdict']}", *_coverage(figures["coverage"], figures["moved_volumes"]),
+        *_segments(figures["segments"]),
         *[f"  {name:10} {_latency(latency[key])}" for name, key in (
             ("embedding", "volume_to_embedding"), ("decision", "volume_to_decision"), ("sound", "volume_to_sound"))],
         f"  music      {figures['switches']} cues, {figures['underruns']} underruns, sink {figures['sink']!r}: "
@@ -53,6 +54,28 @@ def print_finding(finding: Finding, as_line: bool = False) -> None:
     sign = {"good": "✓", "bad": "✗"}.get(finding.mark, "·")
     Console(stderr=finding.mark == "bad").print(f"{sign} {finding.link:15}{finding.sentence}", soft_wrap=True,
                                                 highlight=False, markup=False)
+
+
+def _coverage(coverage: dict[str, Any], moved: dict[str, int]) -> list[str]:
+    """What abstaining and moving left of the trials, where either was at work."""
+    lines = []
+    if coverage["least_confidence"] > 0.0 and coverage["trials"]:
+        kept = coverage["trials"] - coverage["abstained"]
+        score = coverage["identification_accuracy"]
+        right = "" if score is None else f"; identification of the other {kept}: {score:.2f}"
+        lines.append(f"  abstained  in {coverage['abstained']} of {coverage['trials']} trials, the "
+                     f"{coverage['sure_of']} being less than {coverage['least_confidence']:g} probable{right}")
+    if moved:
+        lines.append(f"  motion     {sum(moved.values())} volumes of {len(moved)} trials were left out for motion")
+    return lines
+
+
+def _segments(segments: list[dict[str, Any]]) -> list[str]:
+    """What a free run was cut into."""
+    if not segments:
+        return []
+    decided = sum(not segment["abstained"] for segment in segments)
+    return [f"  free run   {len(segments)} segments, {decided} of them decided"]
 
 
 def _latency(values: dict[str, Any]) -> str:

@@ -119,7 +119,7 @@ def quality(view: View) -> str:
 def evidence(view: View, chance: ChanceBand | None) -> str:
     """The trial's five best clips with their posterior, and how the best one's grew against what noise reaches."""
     trial, about = view.story.trial, view.story.about
-    name = "no trial" if trial.number < 0 else f"trial {trial.number + 1}"
+    name = "no trial" if trial.number < 0 else f"{trial.kind} {trial.number + 1}"
     count = "" if trial.number < 0 else f"{trial.n} of {about.window_volumes} volumes speak"
     if about.blinded:
         share = 100 * min(trial.n / about.window_volumes, 1.0) if about.window_volumes else 0.0

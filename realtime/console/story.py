@@ -62,7 +62,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """Evidence of the present trial.
+    """Evidence of the present trial, or of the present segment of a free run.
 
     Attributes
     ----------
@@ -76,6 +76,8 @@ class Trial:
         Posterior of the best, volume by volume.
     decision, why, playing : str
         What was decided last; empty where that is hidden.
+    kind : str
+        "trial" or "segment".
     """
 
     number: int = -1
@@ -85,6 +87,7 @@ class Trial:
     decision: str = ""
     why: str = ""
     playing: str = ""
+    kind: str = "trial"
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,8 @@ def _step(story: Story, payload: dict[str, Any], at_s: float) -> Story:
 
 
 def _trial(before: Trial, payload: dict[str, Any]) -> Trial:
-    number, n = int(payload["trial"]), int(payload["n"])
+    segment = payload.get("segment")
+    number, n = int(segment["number"] if segment else payload["trial"]), int(payload["n"])
     decided: dict[str, Any] = {"decision": str(payload["decision"] or ""), "why": str(payload["why"] or ""),
                "playing": str(payload["playing"] or "")}
     if number < 0:
@@ -275,7 +279,7 @@ def _trial(before: Trial, payload: dict[str, Any]) -> Trial:
     growth = before.growth if number == before.number else ()
     if top and n > len(growth):
         growth = (*growth, top[0].posterior)[-64:]
-    return Trial(number, n, top, growth, **decided)
+    return Trial(number, n, top, growth, **decided, kind="segment" if segment else "trial")
 
 
 def _spanned(spans: tuple[Span, ...], new: Span) -> tuple[Span, ...]:

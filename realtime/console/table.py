@@ -92,7 +92,7 @@ def cells(step: dict[str, Any]) -> list[str]:
     return [
         f"{step['volume'] + 1}{of}", str(step["status"]), _number(step.get("fd_mm"), "{:.2f}"),
         _number(step.get("dvars_percent"), "{:.1f}%"),
-        f"{step['trial'] + 1}·{step['n']}" if step["trial"] >= 0 else "",
+        _place(step),
         best["clip_id"] if best else "", _number(best and best["posterior"], "{:.2f}"),
         step.get("genre", ""), _number(step.get("genre_confidence"), "{:.2f}"),
         step.get("playing") or "(silence)", _number(step.get("latency_ms"), "{:.1f}"),
@@ -104,6 +104,13 @@ def plain_row(step: dict[str, Any]) -> str:
     volume, status, fd, dvars, trial, clip, p_clip, genre, p_genre, playing, latency = cells(step)
     return (f"{volume:>9} {status:9}{fd:>6}{dvars:>6} {trial:>8}  {clip:24}{p_clip:>5}  {genre:14}{p_genre:>5}  "
             f"{playing:20}{latency:>7}")
+
+
+def _place(step: dict[str, Any]) -> str:
+    """The trial, or a free run's segment, and the volumes that speak for it."""
+    if step.get("segment"):
+        return f"s{step['segment']['number'] + 1}·{step['n']}"
+    return f"{step['trial'] + 1}·{step['n']}" if step["trial"] >= 0 else ""
 
 
 def _number(value: float | None, pattern: str) -> str:

@@ -29,6 +29,34 @@ class Trials(Protocol):
         ...
 
 
+class EvidenceSource(Protocol):
+    """Gathers a run's volumes into evidence: over trials that are known or marked, or over segments it finds itself."""
+
+    def trial_of(self, volume_index: int) -> int:
+        """Trial whose evidence the volume is, or would be; -1 for none."""
+        ...
+
+    def push(self, volume_index: int, features: NDArray[np.float32] | None, usable: bool) -> Evidence | None:
+        """Take one volume; give what was gathered so far. Parameters and errors as `RunningMean.push`."""
+        ...
+
+    def mark(self, volume_index: int) -> None:
+        """Something begins at `volume_index`, by an operator's mark; EventsError when it cannot."""
+        ...
+
+
+def checked_features(volume_index: int, last_volume: int,
+                     counted: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """The features that count, None for none; VolumeError where the order or they are wrong."""
+    if volume_index <= last_volume:
+        raise VolumeError(f"volume {volume_index} comes after volume {last_volume}: its evidence is past; "
+                          "push volumes in order")
+    if counted is not None and not np.isfinite(counted).all():
+        raise VolumeError(f"volume {volume_index} has features with NaN or infinity; it cannot be evidence, mark "
+                          "it unusable")
+    return counted
+
+
 @dataclass(frozen=True)
 class Schedule:
     """When trials begin, in volumes.
@@ -163,13 +191,7 @@ class RunningMean:
         VolumeError
             The index does not increase, or usable features hold NaN; the state is unchanged.
         """
-        if volume_index <= self._last_volume:
-            raise VolumeError(f"volume {volume_index} comes after volume {self._last_volume}: its evidence is past; "
-                              "push volumes in order")
-        counted = features if usable else None
-        if counted is not None and not np.isfinite(counted).all():
-            raise VolumeError(f"volume {volume_index} has features with NaN or infinity; it cannot be evidence, mark "
-                              "it unusable")
+        counted = checked_features(volume_index, self._last_volume, features if usable else None)
         self._last_volume = volume_index
         trial = self._schedule.trial_of(volume_index)
         if trial != self._trial:
@@ -206,7 +228,7 @@ class RunningMean:
 
 
 class TrialEvidence:
-    """Running mean of a trial, decoded.
+    """Running mean of a trial, decoded; implements `EvidenceSource`.
 
     Parameters
     ----------
@@ -224,6 +246,10 @@ class TrialEvidence:
     def schedule(self) -> Trials:
         """The run's trials, marks included."""
         return self._mean.schedule
+
+    def trial_of(self, volume_index: int) -> int:
+        """Trial whose evidence the volume is, or would be; -1 for none."""
+        return self._mean.schedule.trial_of(volume_index)
 
     def push(self, volume_index: int, features: NDArray[np.float32] | None, usable: bool) -> Evidence | None:
         """Take one volume; give what its trial says so far. Parameters and errors as `RunningMean.push`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from realtime.decoding.posterior import Posterior
+from realtime.decoding.settings import DecodingSettings
 from realtime.messages import PLAIN, Rendering
 from realtime.music.selection import Decision, SelectionSettings, SelectionState, look, select
 from realtime.ports import MusicIndex
@@ -75,11 +76,14 @@ class FreeConductor:
         How eagerly it follows.
     tr_s : float
         Repetition time.
+    decoding : DecodingSettings
+        How sure it must be.
     """
 
     index: MusicIndex
     settings: SelectionSettings
     tr_s: float
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
     _state: SelectionState = field(default_factory=SelectionState)
     _barred: set[str] = field(default_factory=set)
     _before: str = ""  # what played before the present clip was chosen
@@ -115,6 +119,8 @@ class FreeConductor:
             return Decision("hold", self._state, "no evidence yet")
         if percept.status != "OK":
             return Decision("hold", self._state, f"volume is {percept.status}")
+        if self.decoding.abstains(belief):
+            return Decision("hold", self._state, f"abstained: the {self.decoding.sure_of} is not sure enough")
         playing = self.index.clip(self.playing) if self.playing else None
         return select(self._state, look(belief, playing, self._barred), belief.confidence * len(belief.clips),
                       percept.volume_index, self.tr_s, self.settings)

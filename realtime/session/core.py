@@ -4,15 +4,15 @@ It reads no clock, does no I/O and draws no random number, so that feeding it th
 gives the same documents, byte for byte: that is resuming after a crash, and that is replay.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.posterior import Posterior, believe
 from realtime.errors import EventsError, VolumeError
 from realtime.generators.conditioning import Conditioner
-from realtime.messages import PLAIN, Condition, Cue
+from realtime.messages import PLAIN, Condition, Cue, Evidence
 from realtime.music.selection import Decision
 from realtime.session.conduct import Conductor, FreeConductor
 from realtime.session.design_conduct import DesignConductor
@@ -32,8 +32,8 @@ class LiveCore:
 
     def __init__(self, header: RunHeader, parts: Parts, first_cue: int = 0) -> None:
         self._header, self._parts, self._first_cue = header, parts, first_cue
-        self._preprocessor = parts.bundle.preprocessor()
-        self._evidence = TrialEvidence(parts.schedule(), parts.decoder)
+        self._preprocessor = parts.preprocessor()
+        self._evidence = parts.evidence()
         self._conductor = _conductor(parts, header)
         self._conditioner = Conditioner(parts.conditioning) if parts.conditioning else None
         self._waiting = parts.wait_for_start
@@ -133,11 +133,12 @@ class LiveCore:
         if percept.evidence is not None and percept.evidence.n_volumes:
             belief = believe(self._parts.index, percept.evidence.embedding, self._parts.bundle.reliability,
                              percept.evidence.n_volumes)
+        abstained = belief is not None and self._parts.decoding.abstains(belief)
         before = self.playing
         said = self._conductor.decide(percept, belief, self._hold)
         cue = self._cue(percept.volume_index) if self.playing != before else None
         condition = self._condition(percept, said.decision)
-        document = {**self._step_document(percept, belief, said.decision), **said.remarks}
+        document = {**self._step_document(percept, belief, said.decision), "abstained": abstained, **said.remarks}
         if condition is not None:
             document["condition"] = {"number": condition.number, "clip_id": condition.clip_id,
                                      "embedding": encode_vector(condition.embedding)}
@@ -212,13 +213,20 @@ class LiveCore:
             "motion": None if result is None else [float(value) for value in result.motion.ravel()],
             "dvars_percent": None if result is None else result.dvars_percent,
             "tsnr": None if result is None else result.tsnr,
-            "trial": -1 if evidence is None else evidence.trial,
+            "trial": self._evidence.trial_of(percept.volume_index),
+            **self._segment_field(evidence),
             "n": 0 if evidence is None else evidence.n_volumes,
             "embedding": None if belief is None or evidence is None else encode_vector(evidence.embedding),
             **self._belief_fields(belief),
             "playing": decision.state.playing,
             "decision": decision.kind, "why": decision.why,
         }
+
+    def _segment_field(self, evidence: Evidence | None) -> Document:
+        """In a free run, and there alone, the segment in place of a trial."""
+        if self._parts.decoding.mode != "free_run":
+            return {}
+        return {"segment": None if evidence is None or evidence.segment is None else asdict(evidence.segment)}
 
     @staticmethod
     def _belief_fields(belief: Posterior | None) -> Document:
@@ -234,7 +242,7 @@ class LiveCore:
 def _conductor(parts: Parts, header: RunHeader) -> Conductor:
     if parts.design is not None:
         return DesignConductor(parts.design, parts)
-    return FreeConductor(parts.index, parts.selection, header.tr_s)
+    return FreeConductor(parts.index, parts.selection, header.tr_s, parts.decoding)
 
 
 def check_volume(volume: Volume, header: RunHeader) -> None:

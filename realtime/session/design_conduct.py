@@ -118,7 +118,7 @@ class DesignConductor:
             return _Shown(target_score(evidence.embedding, parts.index, self._design.target, self._rivals))
         belief = believe(parts.index, evidence.embedding, parts.bundle.reliability, evidence.n_volumes)
         wanted = self._design.windows.of(self._design.measured[evidence.trial].kind).times_chance
-        sure = belief.confidence * len(belief.clips) >= wanted
+        sure = belief.confidence * len(belief.clips) >= wanted and not parts.decoding.abstains(belief)
         return _Shown(None, belief.top(1)[0].clip.clip_id if sure else "")
 
     def _taped(self, volume: int) -> _Shown:

@@ -10,10 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from realtime.atomic import write_json
 from realtime.bundle import read_bundle
 from realtime.config import LiveSettings
 from realtime.decoding.onnx_decoder import OnnxDecoder
+from realtime.decoding.settings import DecodingSettings
 from realtime.errors import SessionError
 from realtime.experiment.run_design import read_run_design
 from realtime.generators.conditioning import Conditioning
@@ -51,7 +54,7 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
     Raises
     ------
     SessionError
-        Bundle, catalogue, events, design, selection or `wait_for_start` differ; all that do are named.
+        Bundle, catalogue, events, design, selection, decoding or `wait_for_start` differ; all that do are named.
     """
     if not folder.settings.exists():
         return
@@ -72,7 +75,8 @@ def check_same(folder: SessionFolder, settings: LiveSettings) -> None:
 
 def _choices(settings: LiveSettings) -> dict[str, Any]:
     """The settings that decisions depend on."""
-    choices: dict[str, Any] = {"selection": asdict(settings.selection), "wait_for_start": settings.wait_for_start}
+    choices: dict[str, Any] = {"selection": asdict(settings.selection), "decoding": asdict(settings.decoding),
+                               "wait_for_start": settings.wait_for_start}
     if settings.generator.kind != "retrieval":
         choices["generator"] = {**asdict(settings.generator), "folder": str(settings.generator.folder or "")}
     return choices
@@ -113,7 +117,7 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
     generator = kept.get("generator")
     return Parts(bundle, OnnxDecoder(bundle), music, events, kept["events"], SelectionSettings(**kept["selection"]),
                  kept.get("wait_for_start", False), generator and Conditioning(music, generator["snap"]),
-                 design)
+                 design, TypeAdapter(DecodingSettings).validate_python(kept["decoding"]))
 
 
 def about_session(parts: Parts) -> Document:
@@ -125,6 +129,7 @@ def about_session(parts: Parts) -> Document:
     return {"bundle": {"name": manifest.name, "sha256": parts.bundle.sha256, "subject": manifest.subject,
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),
-            "lag_volumes": manifest.lag_volumes, "window_volumes": manifest.window_volumes, "trials": trials,
+            "lag_volumes": manifest.lag_volumes, "window_volumes": parts.window_volumes, "trials": trials,
+            "decoding": {**asdict(parts.decoding), "motion_limit_mm": parts.motion_limit_mm},
             "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start,
             "software": f"innerear {version('innerear')}"}

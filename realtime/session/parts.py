@@ -1,13 +1,16 @@
 """What the core of a session is made of. Values only; see `realtime.app` for who makes them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from realtime.bundle import Bundle
-from realtime.decoding.evidence import Schedule, Trials
+from realtime.decoding.evidence import EvidenceSource, Schedule, TrialEvidence, Trials
+from realtime.decoding.free_run import FreeRunEvidence
+from realtime.decoding.settings import DecodingSettings
 from realtime.experiment.run_design import RunDesign
 from realtime.generators.conditioning import Conditioning
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Decoder, MusicIndex
+from realtime.preprocessing import Preprocessor
 from realtime.session.events import Event
 
 
@@ -31,6 +34,8 @@ class Parts:
         With it decisions also condition a generator.
     design : RunDesign or None
         With it the run is an experiment's: its phases say what sounds when.
+    decoding : DecodingSettings
+        What counts as evidence, and how sure it must be.
     """
 
     bundle: Bundle
@@ -42,6 +47,31 @@ class Parts:
     wait_for_start: bool = False
     conditioning: Conditioning | None = None
     design: RunDesign | None = None
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
+
+    @property
+    def motion_limit_mm(self) -> float:
+        """Framewise displacement above which a volume does not count: the session's, or else the bundle's."""
+        chosen = self.decoding.motion_limit_mm
+        return self.bundle.manifest.preprocessing.censor_fd_mm if chosen is None else chosen
+
+    def preprocessor(self) -> Preprocessor:
+        """A preprocessor at the start of a run: the bundle's, with the session's limit of motion."""
+        manifest = self.bundle.manifest
+        limited = replace(manifest.preprocessing, censor_fd_mm=self.motion_limit_mm)
+        return replace(self.bundle, manifest=replace(manifest, preprocessing=limited)).preprocessor()
+
+    @property
+    def window_volumes(self) -> int:
+        """Volumes that evidence is of at most."""
+        free = self.decoding.mode == "free_run"
+        return self.decoding.free_run.window_volumes if free else self.bundle.manifest.window_volumes
+
+    def evidence(self) -> EvidenceSource:
+        """What gathers the volumes of one attempt at the run."""
+        if self.decoding.mode == "free_run":
+            return FreeRunEvidence(self.decoding.free_run, self.decoder, self.bundle.reliability, self.index)
+        return TrialEvidence(self.schedule(), self.decoder)
 
     def schedule(self) -> Trials:
         """Which volumes speak of which trial; marks add to it at run time."""

@@ -19,7 +19,7 @@ from realtime.errors import SessionError
 
 Document = dict[str, Any]
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 """What documents hold and how journals become documents; a session of another format is refused, not reinterpreted."""
 
 

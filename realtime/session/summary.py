@@ -15,6 +15,7 @@ from realtime.session.entries import MessageEntry, read_entry
 from realtime.session.folder import SessionFolder
 from realtime.session.journal import scan_journal
 from realtime.session.record import Document, decode_vector, read_documents
+from realtime.session.trial_coverage import coverage, moved_volumes, segments
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import Volume
 from scanner_bridge.wire import decode, unpack
@@ -73,19 +74,21 @@ def count_volumes(journal: Path, run_id: str | None) -> int:
 
 
 def score_trials(documents: Iterable[Document], catalogue: Catalogue) -> Figures:
-    """Identification accuracy of single trials, from the last evidence of each, with its chance band."""
+    """Identification accuracy of single trials, from the last evidence of each, with its chance band and coverage."""
     trials: dict[int, Document] = {}
-    last: dict[int, str] = {}
+    decoding: Document = {"least_confidence": 0.0, "sure_of": "clip"}
+    steps: list[Document] = []
     for document in documents:
         if document["doc"] == "start":
-            trials = {trial["trial"]: trial for trial in document["trials"]}
-        elif document["doc"] == "step" and document["embedding"] is not None:
-            last[document["trial"]] = document["embedding"]
+            trials, decoding = {trial["trial"]: trial for trial in document["trials"]}, document["decoding"]
+        elif document["doc"] == "step":
+            steps.append(document)
+    last = {step["trial"]: step for step in steps if step["embedding"] is not None}
     scored = [number for number, trial in trials.items()
               if not trial["is_dummy"] and trial["clip_id"] and trial["clip_id"] in catalogue]
     clips = [str(trials[number]["clip_id"]) for number in scored]
     empty = np.full(catalogue.space.dim, np.nan, np.float32)
-    predictions = np.array([decode_vector(last[number]) if number in last else empty for number in scored])
+    predictions = np.array([decode_vector(last[number]["embedding"]) if number in last else empty for number in scored])
     targets = np.array([catalogue.embedding(clip) for clip in clips])
     shape = (len(scored), catalogue.space.dim)
     predictions, targets = predictions.reshape(shape), targets.reshape(shape)
@@ -97,7 +100,8 @@ def score_trials(documents: Iterable[Document], catalogue: Catalogue) -> Figures
         "identification_chance_p50": band.p50, "identification_p": band.p_value,
         "identification_per_trial": [float(value) for value in score.per_trial],
         "median_rank": ranks.median_rank, "top1": ranks.top1, "top3": ranks.top3, "candidates": ranks.n_candidates,
-        "verdict": verdict(score, band),
+        "verdict": verdict(score, band), "moved_volumes": moved_volumes(steps), "segments": segments(steps),
+        "coverage": coverage(decoding, dict(zip(scored, clips, strict=True)), last, score.per_trial),
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from realtime.config import BridgeSettings, BrokerSettings, ConsoleSettings, LiveSettings, PlaybackSettings
+from realtime.decoding.settings import DecodingSettings
 from realtime.errors import ConfigError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.feedback import FeedbackSettings
@@ -84,7 +85,7 @@ class PlanSettings:
         Folder of another person's visit with the same plan, for the yoked arm.
     embedder : Path or None
         Puts words such as "calm piano" where the music is, for a target in words.
-    bridge, selection, playback, bus, console, outlets
+    bridge, decoding, selection, playback, bus, console, outlets
         As in `LiveSettings`.
     """
 
@@ -99,6 +100,7 @@ class PlanSettings:
     donor: Path | None = None
     embedder: Path | None = None
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     playback: PlaybackSettings = field(default_factory=PlaybackSettings)
     bus: BrokerSettings = field(default_factory=lambda: BrokerSettings("embedded"))
@@ -118,4 +120,4 @@ class PlanSettings:
     def live_settings(self, session: Path, bundle: Path, design: Path) -> LiveSettings:
         """Settings of the live program for one run."""
         return LiveSettings(bundle, self.catalogue, session, design=design, bridge=self.bridge,
-                            selection=self.selection, playback=self.playback, bus=self.bus)
+                            decoding=self.decoding, selection=self.selection, playback=self.playback, bus=self.bus)
