@@ -46,15 +46,15 @@ def documents(decoding: DecodingSettings) -> list[dict[str, Any]]:
 
 def test_a_clip_or_its_genre_must_be_probable_enough() -> None:
     belief = belief_in([0.3, 0.3, 0.4], "aab")
-    by_clip, by_genre = DecodingSettings(0.5), DecodingSettings(0.5, "genre")
+    by_clip, by_genre = DecodingSettings(least_confidence=0.5), DecodingSettings(least_confidence=0.5, sure_of="genre")
     assert by_clip.abstains(belief)
     assert not by_genre.abstains(belief)
-    assert not DecodingSettings(0.4).abstains(belief)
-    assert DecodingSettings(0.65, "genre").abstains(belief)
+    assert not DecodingSettings(least_confidence=0.4).abstains(belief)
+    assert DecodingSettings(least_confidence=0.65, sure_of="genre").abstains(belief)
 
 
 def test_music_without_genres_is_judged_by_its_clip() -> None:
-    assert DecodingSettings(0.5, "genre").abstains(belief_in([0.3, 0.3, 0.4], "   "))
+    assert DecodingSettings(least_confidence=0.5, sure_of="genre").abstains(belief_in([0.3, 0.3, 0.4], "   "))
 
 
 def test_values_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_values_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_who_abstains_decides_nothing_and_goes_on_decoding() -> None:
-    free, never = documents(DecodingSettings()), documents(DecodingSettings(0.999999))
+    free, never = documents(DecodingSettings()), documents(DecodingSettings(least_confidence=0.999999))
     assert any(step["playing"] for step in free)
     assert not any(step["playing"] for step in never)
     assert [step["embedding"] for step in never] == [step["embedding"] for step in free]
@@ -79,7 +79,7 @@ def test_who_abstains_decides_nothing_and_goes_on_decoding() -> None:
 
 
 def test_what_plays_goes_on_while_the_program_abstains() -> None:
-    some = documents(DecodingSettings(LEAST))
+    some = documents(DecodingSettings(least_confidence=LEAST))
     playing = [step["playing"] for step in some]
     changed = [now for before, now in pairwise(playing) if before != now]
     assert changed, "the threshold lets some decisions through"
@@ -112,7 +112,7 @@ def test_a_wider_limit_than_the_bundles_lets_more_volumes_count() -> None:
 
 
 def test_the_summary_says_how_many_trials_abstained_and_how_right_the_others_were() -> None:
-    chosen = DecodingSettings(LEAST)
+    chosen = DecodingSettings(least_confidence=LEAST)
     start = {"doc": "start", **about_session(replace(builders.parts(), decoding=chosen))}
     steps = documents(chosen)
     figures = score_trials([start, *steps], builders.catalogue())
@@ -164,11 +164,12 @@ def test_a_replay_judges_by_what_the_session_chose(world: World) -> None:
 
 
 def test_a_session_is_not_resumed_with_other_choices(world: World, tmp_path: Path) -> None:
-    settings = LiveSettings(world.bundle, world.catalogue, tmp_path / "session", decoding=DecodingSettings(0.3))
+    settings = LiveSettings(world.bundle, world.catalogue, tmp_path / "session",
+                            decoding=DecodingSettings(least_confidence=0.3))
     folder = SessionFolder(settings.session)
     folder.path.mkdir()
     keep_copies(folder, settings)
     check_same(folder, settings)
     assert asdict(read_parts(folder).decoding) == asdict(settings.decoding)
     with pytest.raises(SessionError, match="other inputs: decoding"):
-        check_same(folder, replace(settings, decoding=DecodingSettings(0.4)))
+        check_same(folder, replace(settings, decoding=DecodingSettings(least_confidence=0.4)))

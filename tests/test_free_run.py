@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.bundle import write_bundle
-from realtime.config import LiveSettings, make_settings
+from realtime.config import LiveSettings, load_settings, make_settings
 from realtime.console.panels import evidence as evidence_panel
 from realtime.console.story import Story, hear
 from realtime.console.table import plain_row
@@ -29,6 +29,7 @@ from realtime.session.core import LiveCore
 from realtime.session.folder import SessionFolder
 from realtime.session.parts import Parts
 from realtime.session.record import decode_vector, read_documents
+from realtime.visit.plan import PlanSettings
 from tests import builders
 from tests import free_run_room as room
 from tests.loopback import free_endpoint
@@ -195,6 +196,12 @@ def test_a_free_run_with_onsets_or_values_that_cannot_be_is_refused() -> None:
                       "here")
     assert "window_volumes is 1" in str(caught.value)
     assert "change_odds is 0.5" in str(caught.value)
+
+
+def test_a_plan_whose_runs_have_trials_cannot_be_free() -> None:
+    plan = Path(__file__).resolve().parents[1] / "configs" / "plan.toml"
+    with pytest.raises(ConfigError, match="the runs of a plan have trials of their own"):
+        load_settings(plan, PlanSettings, {"decoding.mode": "free_run"})
 
 
 @pytest.fixture(scope="module")

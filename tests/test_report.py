@@ -88,7 +88,8 @@ def write_session(folder: Path, signal: float = 1.0) -> dict[str, Any]:
                 "affine": made.affine.ravel().tolist(), "n_volumes": 110, "source": "simulated subject"},
         "bundle": {"name": "demo", "sha256": "cd" * 32, "subject": "sub-01", "n_voxels": len(made.voxels)},
         "space": {"name": "logmel-pca", "dim": DIM, "sha256": "ab" * 32}, "n_clips": len(CLIPS), "lag_volumes": 4,
-        "window_volumes": 10, "trials": trials, "selection": {}, "software": "innerear 0.1.0"}]
+        "window_volumes": 10, "trials": trials, "selection": {},
+        "decoding": {"motion_limit_mm": 0.5}, "software": "innerear 0.1.0"}]
     timing: list[dict[str, Any]] = []
     schedule = Schedule.from_onsets([trial["onset_s"] for trial in trials], TR_S, 4, 10)
     unit = EMBEDDINGS / np.linalg.norm(EMBEDDINGS, axis=1, keepdims=True)
@@ -223,6 +224,23 @@ def test_the_table_of_trials_is_the_records_last_word_on_each(session: Path, pag
         last = np.flatnonzero((steps.trial == trial) & (steps.n > 0))[-1]
         assert f"<td>{steps.best_clip[last]}</td>" in page
     assert page.count("<td class=\"n\">dummy</td>") == 1
+
+
+def test_trials_that_abstained_and_volumes_left_out_are_told(session: Path, tmp_path: Path) -> None:
+    summary = json.loads((session / "summary.json").read_text())
+    summary |= {"coverage": {"least_confidence": 0.3, "sure_of": "genre", "trials": 10, "abstained": 2, "coverage": 0.8,
+                             "identification_accuracy": 0.91, "top1": 0.5, "top1_of_all": 0.4,
+                             "abstained_trials": [3, 4]}, "moved_volumes": {"4": 6}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    for name in ("record.jsonl", "timing.jsonl"):
+        (tmp_path / name).write_bytes((session / name).read_bytes())
+    write_report(tmp_path, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "In 2 of 10 trials the program abstained: the genre was less than 0.3 probable." in text
+    assert "Over the 8 that decided, identification is 0.91" in text
+    assert "was the one heard in 50%, against 40% of all" in text
+    assert "<td>abstained</td>" in text
+    assert "<td>abstained, 6 left out for motion</td>" in text
 
 
 def test_the_report_takes_less_than_six_seconds_of_processor_time(session: Path, tmp_path: Path) -> None:

@@ -111,6 +111,9 @@ class PlanSettings:
         names = [run.name for run in self.runs]
         if not names or len(set(names)) != len(names):
             raise ConfigError(f"runs are named {names}: wanted one run or more, each name once")
+        if self.decoding.mode == "free_run":
+            raise ConfigError("decoding.mode is 'free_run', and the runs of a plan have trials of their own: leave it "
+                              "out, or run `innerear live` without a plan")
 
     def check_settings(self) -> LiveSettings:
         """Settings of what all runs have in common, for the preflight."""
