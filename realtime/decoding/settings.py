@@ -32,7 +32,7 @@ class FreeRunSettings:
     """
 
     window_volumes: int = 20
-    change_odds: float = 3.0
+    change_odds: float = 5.0
 
     def __post_init__(self) -> None:
         problems = []
