@@ -78,7 +78,9 @@ class Step(msgspec.Struct, frozen=True):
 
     `sequence` counts the session's steps from 0, over all attempts and restarts: the place of the step's document in
     record.jsonl among those of its kind. `embedding` is base64 of little-endian float32. `confidence` is the posterior
-    of the best clip. Millisecond figures count from when the volume was due. From `phase` on: of a designed run alone;
+    of the best clip; `abstained` says that it, or the genre's, was below the session's threshold. `segment` (number,
+    first volume, log odds of a change) is a free run's, whose `trial` is -1. Millisecond figures count from when the
+    volume was due. From `phase` on: of a designed run alone;
     `phase` begins after this volume, `grade` (0 to 1) is what is fed back, `score` the person's own.
     """
 
@@ -111,6 +113,8 @@ class Step(msgspec.Struct, frozen=True):
     embedded_ms: float | None
     latency_ms: float | None
     condition: dict[str, Any] | None = None
+    abstained: bool | None = None
+    segment: dict[str, Any] | None = None
     phase: str = ""
     masked: bool = False
     score: float | None = None
