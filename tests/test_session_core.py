@@ -127,15 +127,15 @@ def test_rescaled_voxels_decode_as_their_scanner_units() -> None:
 
 def test_pause_silences_and_holds_until_resume() -> None:
     live = core()
-    steps = fold(live, RUN[:8])
+    steps = fold(live, RUN[:12])
     assert live.playing
     reaction = live.event("pause")
     assert reaction.cue is not None
     assert reaction.cue.clip_id == ""
-    held = fold(live, RUN[8:12])
+    held = fold(live, RUN[12:16])
     assert {step.document["decision"] for step in held} == {"hold"}
     live.event("resume")
-    after = fold(live, RUN[12:])
+    after = fold(live, RUN[16:])
     assert live.playing
     numbers = [step.cue.number for step in [*steps, *after] if step.cue is not None]
     assert numbers == sorted(set(numbers))
