@@ -42,7 +42,7 @@ COMMANDS = {
     "calibration": Command("offline_training.__main__", "the simulated person beside published figures"),
     "train": Command("offline_training.__main__", "train a decoder on a recorded session and export a bundle"),
     "evaluate": Command("offline_training.__main__", "judge a bundle on held-out runs: measures, chance, controls"),
-    "export": Command("offline_training.__main__", "make an untrained bundle from a run, to rehearse with"),
+    "export": Command("offline_training.__main__", "a session or visit as a BIDS data set; untrained bundles"),
     "corpus": Command("offline_training.__main__", "build the music that can be played"),
     "embedder": Command("offline_training.__main__", "train an embedder of sound and words, or measure one"),
     "generator": Command("offline_training.__main__", "train what generates music live"),

@@ -1,5 +1,6 @@
 """The offline commands: demo, simulate, train, evaluate, export, corpus, report."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Before and after the scan: simulate, train, evaluate, export, report.")
-export_app = typer.Typer(no_args_is_help=True, help="Make bundles that were not trained.")
+export_app = typer.Typer(no_args_is_help=True, help="A session or visit as BIDS; bundles that were not trained.")
 app.add_typer(corpus_commands.app, name="corpus")
 app.add_typer(model_commands.generator_app, name="generator")
 app.add_typer(model_commands.embedder_app, name="embedder")
@@ -227,6 +228,29 @@ def overlay(session: Annotated[Path, typer.Argument(help="Folder of a recorded r
         figures = write_overlay(session, picture)
     write_figures(json_file, figures)
     Console().print_json(data=figures)
+
+
+@export_app.command()
+def bids(session: Annotated[Path, typer.Argument(help="Folder of a recorded session, or of a visit.")],
+         out: Annotated[Path, typer.Argument(help="Folder to make.")],
+         name: Annotated[str | None, typer.Option(help="Of the data set.")] = None,
+         task: Annotated[str | None, typer.Option(help="Of a session; a visit's runs have their kinds.")] = None,
+         ses: Annotated[str | None, typer.Option(help="Label of the scanning session; default: from the folder's "
+                                                      "name.")] = None,
+         allocation: Annotated[Path | None, typer.Option(help="Opened: the arm may be told.")] = None,
+         json_file: JsonOption = None) -> None:
+    """A session, or a visit, as a BIDS data set: images, events, what was decoded and played, faults."""
+    from offline_training.bids.dataset import ExportSettings, export_bids  # noqa: PLC0415
+
+    given = {"name": name, "task": task, "session": ses}
+    with one_sentence_of_ours():
+        settings = ExportSettings(allocation=allocation, **{key: value for key, value in given.items() if value})
+        with progress_bars(Console()) as progress:
+            exported = export_bids(session, out, settings, progress)
+    withheld = "; what could tell the arm is withheld" if exported.blinded else ""
+    Console().print(f"{out}: {exported.runs} runs; {exported.excluded} aborted attempts in sourcedata{withheld}",
+                    soft_wrap=True, highlight=False)
+    write_figures(json_file, asdict(exported))
 
 
 @export_app.command()

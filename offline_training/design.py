@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from offline_training.runs import RecordedRun, read_volumes
 from realtime.errors import VolumeError
-from realtime.preprocessing import TISSUES, CausalScaler, Preprocessor, PreprocessorSettings
-from scanner_bridge.volume import scanner_units
+from realtime.preprocessing import TISSUES, CausalScaler, PreprocessedVolume, Preprocessor, PreprocessorSettings
+from scanner_bridge.volume import Volume, has_signal, scanner_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +81,8 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
     displacement_mm, poses = np.zeros(run.n_volumes), np.zeros((run.n_volumes, 6))
     tissue_percent = np.zeros((run.n_volumes, len(TISSUES)))
     for volume in read_volumes(run):
-        try:
-            step = pre.push(scanner_units(volume), affine=volume.affine)
-        except VolumeError:
-            pre.skip()
+        step = pushed(pre, volume)
+        if step is None:
             lost[volume.index] = True
             continue
         samples[volume.index] = step.samples
@@ -94,6 +92,17 @@ def sample_run(run: RecordedRun, frame: Frame, path: Path) -> RunSamples:
             tissue_percent[volume.index] = step.tissue_percent
     np.save(path, samples)
     return RunSamples(run, path, lost, censored, ready, displacement_mm, poses, tissue_percent)
+
+
+def pushed(preprocessor: Preprocessor, volume: Volume) -> PreprocessedVolume | None:
+    """The next volume of a run through the preprocessor; None for one that the live program would not use either."""
+    if has_signal(volume):
+        try:
+            return preprocessor.push(scanner_units(volume), affine=volume.affine)
+        except VolumeError:
+            pass
+    preprocessor.skip()
+    return None
 
 
 def feature_scale(sampled: Sequence[RunSamples], settings: PreprocessorSettings) -> NDArray[np.float32]:

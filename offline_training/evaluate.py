@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.design import pushed
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress, counted
 from offline_training.runs import RecordedRun, read_volumes
@@ -17,11 +18,10 @@ from realtime.bundle import Bundle, check_fits, check_space
 from realtime.decoding.evidence import TrialEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.decoding.posterior import Posterior, believe
-from realtime.errors import VolumeError
 from realtime.music.catalogue import Catalogue
 from realtime.reliability import Reliability
 from realtime.scoring import IdentificationScore, identification_accuracy, permutation_band, rank_score, verdict
-from scanner_bridge.volume import RunHeader, scanner_units
+from scanner_bridge.volume import RunHeader
 
 Floats = NDArray[np.float64]
 
@@ -145,10 +145,8 @@ def decode_run(run: RecordedRun, bundle: Bundle) -> DecodedRun:
     alone = np.full((run.n_volumes, manifest.space.dim), np.nan, np.float32)
     embeddings = np.full((manifest.window_volumes, len(run.events), manifest.space.dim), np.nan, np.float32)
     for volume in read_volumes(run):
-        try:
-            step = pre.push(scanner_units(volume), affine=volume.affine)
-        except VolumeError:
-            pre.skip()
+        step = pushed(pre, volume)
+        if step is None:
             said = evidence.push(volume.index, None, usable=False)
         else:
             usable = step.ready and not step.censored

@@ -10,7 +10,7 @@ from scipy import ndimage
 from offline_training.errors import DatasetError
 from realtime.errors import VolumeError
 from realtime.preprocessing import Preprocessor, PreprocessorSettings
-from scanner_bridge.volume import Volume, scanner_units
+from scanner_bridge.volume import Volume, has_signal, scanner_units
 
 N_REFERENCE_VOLUMES = 24
 
@@ -28,7 +28,7 @@ def make_reference(volumes: Iterable[Volume], settings: PreprocessorSettings) ->
         Too few volumes, or none that can be aligned.
     """
     settle = int(np.ceil(settings.settle_s / settings.tr_s))
-    steady = [volume for volume in volumes if volume.index >= settle]
+    steady = [volume for volume in volumes if volume.index >= settle and has_signal(volume)]
     if not steady:
         raise DatasetError(f"the run has no volume after the first {settle}, which are still settling; give a "
                            "longer run")

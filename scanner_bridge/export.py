@@ -15,7 +15,7 @@ from scanner_bridge.errors import SourceError
 from scanner_bridge.ports import VolumeSource
 from scanner_bridge.volume import RunHeader, Volume
 
-_NEW_HEADER: Any = nibabel.Nifti1Header  # nibabel is not typed
+_NIFTI1: Any = nibabel.Nifti1Header  # nibabel is not typed
 
 
 def export_run(source: VolumeSource, out: Path, *, on_volume: Callable[[Volume], None] = lambda volume: None) -> int:
@@ -69,13 +69,7 @@ def _write(run: RunHeader, volumes: list[Volume], out: Path) -> None:
     slope, inter = scaling.pop() if len(scaling) == 1 else (1.0, 0.0)
     one_scale = not scaling
     dtype = np.dtype(run.dtype) if one_scale else np.dtype("<f4")
-    header: Any = _NEW_HEADER()
-    header.set_data_dtype(dtype)
-    header.set_data_shape((*run.shape, len(volumes)))
-    header.set_sform(run.affine, code=1)
-    header.set_qform(run.affine, code=1, strip_shears=True)
-    header.set_zooms((*np.linalg.norm(run.affine[:3, :3], axis=0), run.tr_s))
-    header.set_xyzt_units("mm", "sec")
+    header = nifti_header(_NIFTI1(), run, len(volumes), dtype)
     header["scl_slope"], header["scl_inter"], header["vox_offset"] = slope, inter, 352
     ending = ".nii.gz" if out.name.endswith(".gz") else ".nii"
     partial = out.with_name(f".{out.name.removesuffix(ending)}.partial{ending}")
@@ -93,6 +87,17 @@ def _write(run: RunHeader, volumes: list[Volume], out: Path) -> None:
     if run.slice_times_s is not None:
         fields["SliceTiming"] = list(run.slice_times_s)
     out.with_name(out.name.removesuffix(ending) + ".json").write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
+
+
+def nifti_header(header: Any, run: RunHeader, n_volumes: int, dtype: np.dtype[Any]) -> Any:
+    """A new NIfTI header with a run's size, place and repetition time; the same object."""
+    header.set_data_dtype(dtype)
+    header.set_data_shape((*run.shape, n_volumes))
+    header.set_sform(run.affine, code=1)
+    header.set_qform(run.affine, code=1, strip_shears=True)
+    header.set_zooms((*np.linalg.norm(run.affine[:3, :3], axis=0), run.tr_s))
+    header.set_xyzt_units("mm", "sec")
+    return header
 
 
 def _stored(volume: Volume, dtype: np.dtype[Any], one_scale: bool) -> NDArray[Any]:

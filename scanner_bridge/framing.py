@@ -11,6 +11,7 @@ a session and the spool of a bridge are such files, each with its own magic.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 
 import google_crc32c
 
@@ -18,6 +19,9 @@ _FRAME = struct.Struct("<4sB3xQI")
 _CRC = struct.Struct("<I")
 FRAME_BYTES = _FRAME.size + _CRC.size
 MAX_RECORD_BYTES = 128 * 1024 * 1024
+
+Raw = bytes | mmap
+"""A file's bytes, in memory or mapped: of a mapped one only the record that is looked at is read."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def frame(magic: bytes, kind: int, number: int, payload: bytes) -> bytes:
     return b"".join((fields, _CRC.pack(_crc(fields, payload)), payload))
 
 
-def record_at(raw: bytes, offset: int, magic: bytes) -> FramedRecord | None:
+def record_at(raw: Raw, offset: int, magic: bytes) -> FramedRecord | None:
     """The whole record at `offset`; None when there is none, for any bytes."""
     if offset + FRAME_BYTES > len(raw):
         return None
@@ -68,14 +72,14 @@ def record_at(raw: bytes, offset: int, magic: bytes) -> FramedRecord | None:
     return FramedRecord(kind, number, payload, offset)
 
 
-def records_from(raw: bytes, offset: int, magic: bytes) -> Iterator[FramedRecord]:
+def records_from(raw: Raw, offset: int, magic: bytes) -> Iterator[FramedRecord]:
     """Whole records from `offset` on, up to the first bytes that are none."""
     while (record := record_at(raw, offset, magic)) is not None:
         yield record
         offset = record.end
 
 
-def whole_record_behind(raw: bytes, offset: int, magic: bytes, number: int) -> bool:
+def whole_record_behind(raw: Raw, offset: int, magic: bytes, number: int) -> bool:
     """Whether a whole record numbered `number` or higher lies anywhere behind `offset`: then what lies there is damage.
 
     Without one it is the torn tail of a write that a crash cut off.

@@ -156,3 +156,8 @@ def scanner_units(volume: Volume) -> NDArray[Any]:
         slope, inter = np.float32(volume.slope), np.float32(volume.inter)
         scaled: NDArray[np.float32] = volume.data.astype(np.float32) * slope + inter
     return scaled
+
+
+def has_signal(volume: Volume) -> bool:
+    """Whether its voxels differ: where all are the same it stands for an image that is not there."""
+    return bool(volume.data.min() != volume.data.max())

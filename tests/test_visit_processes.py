@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from offline_training.bids.dataset import ExportSettings, export_bids
 from realtime.broker import LOOPBACK, embedded_broker, free_port
 from realtime.bus import BusSettings, say
 from realtime.session.record import read_documents
 from realtime.session.replay import replay_session
+from tests.bids_room import VALIDATOR, validate
 from tests.loopback import free_endpoint
 from tests.processes import World, command, finish, make_world, running, until
 
@@ -129,6 +131,12 @@ def test_a_visit_goes_from_reference_to_feedback_over_a_crash_and_every_run_repe
     assert any(each["shown"] is not None for each in steps)
     for run in ("01-reference", "02-train"):
         assert replay_session(visit / run)["identical"]
+    export_bids(visit, world.folder / "dataset", ExportSettings())
+    func = world.folder / "dataset" / "sub-00" / "ses-visit" / "func"
+    assert [path.name.split("_")[2] for path in sorted(func.glob("*_bold.nii.gz"))] == ["task-feedback",
+                                                                                       "task-reference"]
+    if VALIDATOR:
+        assert not [name for severity, name in validate(world.folder / "dataset") if severity == "error"]
 
 
 def _tried(speak: object, word: str, visit: Path, wanted: str, times: int = 1) -> bool:

@@ -20,7 +20,7 @@ from realtime.session.ordering import Missing, Ordered, Ordering
 from realtime.session.parts import Parts
 from realtime.session.record import Document, encode_vector
 from realtime.session.steps import Counts, Intake, Percept, Reaction, Status, Step
-from scanner_bridge.volume import RunHeader, Volume, scanner_units
+from scanner_bridge.volume import RunHeader, Volume, has_signal, scanner_units
 
 N_SHOWN = 5
 MAX_UNANNOUNCED = 1000
@@ -108,24 +108,24 @@ class LiveCore:
         evidence = self._evidence.push(index, None, usable=False)
         return Percept(index, "GAP", f"volume {index} never came", None, evidence)
 
-    def _rejected(self, index: int, reason: str) -> Percept:
+    def _rejected(self, index: int, reason: str, volume: Volume | None = None) -> Percept:
         self.counts.rejected += 1
         self._preprocessor.skip()
-        return Percept(index, "REJECTED", reason, None, self._evidence.push(index, None, usable=False))
+        return Percept(index, "REJECTED", reason, None, self._evidence.push(index, None, usable=False), volume)
 
     def _use(self, volume: Volume) -> Percept:
         try:
             check_volume(volume, self._header)
             result = self._preprocessor.push(scanner_units(volume), affine=volume.affine)
         except VolumeError as exc:
-            return self._rejected(volume.index, f"volume {volume.index}: {exc}")
+            return self._rejected(volume.index, f"volume {volume.index}: {exc}", volume)
         self.counts.volumes += 1
         usable = result.ready and not result.censored
         self.counts.censored += int(result.censored)
         status: Status = "SETTLING" if not result.ready else "CENSORED" if result.censored else "OK"
         counted = usable and self._conductor.counts(volume.index)
         evidence = self._evidence.push(volume.index, result.features, counted)
-        return Percept(volume.index, status, "", result, evidence)
+        return Percept(volume.index, status, "", result, evidence, volume)
 
     def decide(self, percept: Percept) -> Step:
         """Choose what plays, given what was perceived."""
@@ -259,5 +259,5 @@ def check_volume(volume: Volume, header: RunHeader) -> None:
     if not np.allclose(volume.affine, header.affine, atol=1e-3):
         raise VolumeError("it lies elsewhere than the run's header says (affine differs by up to "
                           f"{np.abs(volume.affine - header.affine).max():.3g}); it is not used")
-    if volume.data.min() == volume.data.max():
+    if not has_signal(volume):
         raise VolumeError(f"every voxel is {volume.data.flat[0]}: no signal; it is not used")

@@ -14,10 +14,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from realtime.errors import JournalError
-from scanner_bridge.framing import frame, record_at, records_from, whole_record_behind
+from scanner_bridge.framing import FramedRecord, Raw, frame, record_at, records_from, whole_record_behind
 
 MAGIC = b"IEJ2"
 _FAMILY = MAGIC[:-1]
@@ -86,22 +87,55 @@ def scan_journal(path: Path) -> JournalScan:
     try:
         raw = path.read_bytes()
     except OSError as exc:
-        raise JournalError(f"journal {path} cannot be read ({exc.strerror}); check the session folder") from exc
-    records: list[JournalRecord] = []
-    end = 0
-    for found in records_from(raw, 0, MAGIC):
-        if found.number != len(records) or found.kind not in Kind.__members__.values():
-            break
-        records.append(JournalRecord(found.number, Kind(found.kind), found.payload))
-        end = found.end
+        raise _unreadable(path, exc) from exc
+    found = tuple(_whole(raw))
+    end = found[-1].end if found else 0
+    return JournalScan(tuple(map(_meaning, found)), end, _torn_bytes(path, raw, end, len(found)))
+
+
+def stream_journal(path: Path) -> Iterator[JournalRecord]:
+    """Every whole record, one at a time: a journal of gigabytes is never held; errors as `scan_journal`."""
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as raw:
+                n_records = end = 0
+                for found in _whole(raw):
+                    n_records, end = n_records + 1, found.end
+                    yield _meaning(found)
+                _torn_bytes(path, raw, end, n_records)
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def _unreadable(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"journal {path} cannot be read ({error.strerror}); check the session folder")
+
+
+def _whole(raw: Raw) -> Iterator[FramedRecord]:
+    """Whole records from the beginning, as long as they count without holes."""
+    for number, found in enumerate(records_from(raw, 0, MAGIC)):
+        if found.number != number or found.kind not in Kind.__members__.values():
+            return
+        yield found
+
+
+def _meaning(found: FramedRecord) -> JournalRecord:
+    return JournalRecord(found.number, Kind(found.kind), found.payload)
+
+
+def _torn_bytes(path: Path, raw: Raw, end: int, n_records: int) -> int:
+    """How many bytes behind the last whole record are of one that was cut off; JournalError where it is damage."""
     rest = raw[end:].rstrip(b"\0")
-    if not records and rest.startswith(_FAMILY) and record_at(raw, 0, rest[:len(MAGIC)]) and not rest.startswith(MAGIC):
+    if not n_records and rest.startswith(_FAMILY) and record_at(raw, 0, rest[:len(MAGIC)]) \
+            and not rest.startswith(MAGIC):
         raise JournalError(f"journal {path} is of format {rest[3:4].decode('ascii', 'replace')}, this program reads "
                            f"format {MAGIC[3:].decode()}: use the release of Innerear that recorded it")
-    if rest and whole_record_behind(raw, end, MAGIC, len(records)):
-        raise JournalError(f"journal {path}: record {len(records)} at byte {end} is damaged though whole records "
+    if rest and whole_record_behind(raw, end, MAGIC, n_records):
+        raise JournalError(f"journal {path}: record {n_records} at byte {end} is damaged though whole records "
                            "follow it; the disk changed what was written. Keep the file and restore a copy")
-    return JournalScan(tuple(records), end, len(rest))
+    return len(rest)
 
 
 class Journal:

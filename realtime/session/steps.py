@@ -8,6 +8,7 @@ from realtime.messages import Condition, Cue, Evidence, Rendering
 from realtime.music.selection import Decision
 from realtime.preprocessing import PreprocessedVolume
 from realtime.session.record import Document
+from scanner_bridge.volume import Volume
 
 Status = Literal["OK", "SETTLING", "CENSORED", "GAP", "REJECTED"]
 
@@ -29,6 +30,8 @@ class Percept:
         None for GAP and REJECTED.
     evidence : Evidence or None
         Of the trial so far; None while there is none.
+    volume : Volume or None
+        What came, where it could be read.
     """
 
     volume_index: int
@@ -36,6 +39,7 @@ class Percept:
     reason: str = ""
     preprocessed: PreprocessedVolume | None = None
     evidence: Evidence | None = None
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from scanner_bridge.errors import SourceError
-from scanner_bridge.sources.sidecar import read_timing, run_name
+from scanner_bridge.sources.sidecar import exact_affine, read_timing, run_name
 from scanner_bridge.volume import WIRE_DTYPES, RunHeader, Volume
 from scanner_bridge.wire_headers import MAX_PAYLOAD_BYTES
 
@@ -61,7 +61,7 @@ class ReplaySource:
             run_id=f"replay-{hashlib.sha256(run_name(path).encode()).hexdigest()[:8]}",
             shape=(nx, ny, nz),
             dtype=self._dtype.newbyteorder("<").str,
-            affine=np.asarray(image.affine, dtype=np.float64),
+            affine=exact_affine(path, np.asarray(image.affine, dtype=np.float64)),
             tr_s=timing.tr_s,
             n_volumes=n_volumes,
             slice_times_s=timing.slice_times_s,

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scanner_bridge.errors import SourceError
+
+EXACT_AFFINE = "VoxelToWorld"
+"""Sidecar's key for the affine as it was, voxel index to mm, RAS+: NIfTI-1 rounds it to float32."""
 
 _MAX_TR_S = 60.0
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
@@ -67,6 +73,17 @@ def read_timing(image: Path, header: Any, n_slices: int) -> Timing:
         where = f"the header of {image.name}" if stated is None else f"{name} (RepetitionTime)"
         raise SourceError(f"{where} states a TR of {tr_s!r}, wanted seconds between 0 and {_MAX_TR_S:g}: correct it")
     return Timing(float(tr_s), _slice_times(fields, name, n_slices))
+
+
+def exact_affine(image: Path, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sidecar's affine where it rounds to the header's; else the header's: the image was moved since."""
+    fields, _ = read_sidecars(image)
+    try:
+        exact = np.array(fields.get(EXACT_AFFINE), np.float64)
+    except (TypeError, ValueError):
+        return affine
+    rounds = exact.shape == (4, 4) and np.array_equal(exact.astype(np.float32), affine.astype(np.float32))
+    return exact if rounds else affine
 
 
 def _header_tr_s(header: Any) -> float | None:
