@@ -92,29 +92,42 @@ def group(evaluations: Annotated[list[Path], typer.Argument(help="Figures of eva
 
 
 @app.command()
-def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session, or figures of an evaluation "
-                                                        "(JSON).")],
-           out: Annotated[Path | None, typer.Option(help="HTML file; default SESSION/report.html, or the figures' name "
-                                                         "with .html.")] = None,
+def report(session: Annotated[Path, typer.Argument(help="Folder of a recorded session or visit, or figures of an "
+                                                        "evaluation or a group (JSON).")],
+           out: Annotated[Path | None, typer.Option(help="HTML file; default report.html in that folder, or the "
+                                                         "figures' name with .html.")] = None,
            catalogue: Annotated[Path | None, typer.Option(help="Corpus of the session with its audio; default the one "
                                                                "it was started with.")] = None,
            scorer: Annotated[str, typer.Option(help="Embedder that judges the music; another than chose "
-                                                    "it.")] = "scorer-64") -> None:
-    """A recorded session, or figures of an evaluation or a group, as one HTML page with pictures."""
+                                                    "it.")] = "scorer-64",
+           allocation: Annotated[Path | None, typer.Option(help="Opened: nothing is withheld.")] = None,
+           cred_nf: Annotated[bool, typer.Option("--cred-nf", help="Fill the CRED-nf checklist instead.")] = False,
+           cobidas: Annotated[bool, typer.Option("--cobidas", help="Fill the COBIDAS checklist instead.")] = False,
+           ) -> None:
+    """A recorded session, a visit, or an evaluation's figures, as one HTML page with pictures; or filled checklists."""
+    from offline_training.checklists.page import write_checklists  # noqa: PLC0415
     from offline_training.evaluation_figures import FORMAT as EVALUATION  # noqa: PLC0415
     from offline_training.evaluation_page.group import write_group_page  # noqa: PLC0415
     from offline_training.evaluation_page.page import read_figures, write_page  # noqa: PLC0415
     from offline_training.group_figures import FORMAT as GROUP  # noqa: PLC0415
     from offline_training.report import write_report  # noqa: PLC0415
+    from offline_training.visit_report import is_visit, write_visit_report  # noqa: PLC0415
 
     with one_sentence_of_ours():
-        if session.is_file():
+        chosen = tuple(name for name, wanted in (("cred_nf", cred_nf), ("cobidas", cobidas)) if wanted)
+        if chosen:
+            target = out or session / "checklists.html"
+            write_checklists(session, chosen, target, allocation)
+        elif session.is_file():
             target = out or session.with_suffix(".html")
             figures = read_figures(session, (EVALUATION, GROUP))
             (write_group_page if figures["format"] == GROUP else write_page)(figures, target)
         else:
             target = out or session / "report.html"
-            write_report(session, target, catalogue, scorer)
+            if is_visit(session):
+                write_visit_report(session, target, allocation)
+            else:
+                write_report(session, target, allocation, catalogue, scorer)
     Console().print(str(target), soft_wrap=True, highlight=False)
 
 

@@ -33,6 +33,14 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Banner:
+    """What a reader has to know before anything else."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Part:
     """One section with a picture; without one, `text` says why."""
 
@@ -59,7 +67,8 @@ class Row:
     remark: str
 
 
-def write_report(session: Path, target: Path, catalogue: Path | None = None, scorer: str = "scorer-64") -> None:
+def write_report(session: Path, target: Path, allocation: Path | None = None, catalogue: Path | None = None,
+                 scorer: str = "scorer-64") -> None:
     """Make the report of a recorded session.
 
     Parameters
@@ -68,6 +77,8 @@ def write_report(session: Path, target: Path, catalogue: Path | None = None, sco
         Folder that a live session left; one that was cut off is reported as far as it got.
     target : Path
         HTML file to write; replaced atomically.
+    allocation : Path, optional
+        Opened: without it the page of a blinded session tells nothing by which its arm could be known.
     catalogue : Path, optional
         The corpus with its audio; the one that the session was started with when left out.
     scorer : str
@@ -77,14 +88,16 @@ def write_report(session: Path, target: Path, catalogue: Path | None = None, sco
     ------
     DatasetError
         The folder holds no session.
+    SessionError
+        The allocation is sealed, or another study's.
     """
-    view = read_session(session)
+    view = read_session(session, allocation)
     with matplotlib.rc_context(figures.style()):
-        page = _page(view, session_music(session, catalogue, scorer))
+        page = _page(view, None if view.hidden else session_music(session, catalogue, scorer))
     write_bytes(target, page.encode())
 
 
-def _page(view: SessionView, music: Music) -> str:
+def _page(view: SessionView, music: Music | None) -> str:
     genres = [*view.clip_genres.values(), *view.steps.genre]
     colours = figures.genre_colours(genres)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -94,7 +107,7 @@ def _page(view: SessionView, music: Music) -> str:
         notes.append(f"and {len(view.notes) - _MAX_NOTES} more in {SessionFolder(view.folder).record.name}")
     return template.render(
         style=markupsafe.Markup(_LOOK.read_text(encoding="utf-8")), title=view.start["run"]["run_id"],
-        subtitle=_subtitle(view), untrained=_untrained(view),
+        subtitle=_subtitle(view), banner=_banner(view),
         paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), music=music,
         rows=_rows(view, colours), notes=notes, facts=_facts(view))
 
@@ -103,9 +116,22 @@ def _untrained(view: SessionView) -> bool:
     return view.bundle is not None and bool(view.bundle.manifest.accuracy.get("untrained"))
 
 
+def _banner(view: SessionView) -> Banner | None:
+    if view.hidden:
+        return Banner("A blinded run", "What was decoded, scored and fed back could tell the arm, and is not shown. "
+                      "Once the allocation was opened, make this page again with: innerear report SESSION "
+                      "--allocation FILE")
+    if _untrained(view):
+        return Banner("A rehearsal", "The decoder of this session has random weights: it shows that the whole chain "
+                      "works, and what it decodes is noise.")
+    return None
+
+
 def _subtitle(view: SessionView) -> str:
     bundle = view.start.get("bundle", {})
     n_volumes = len(view.steps.volume)
+    if view.hidden:
+        return f"{n_volumes} volumes of {view.tr_s:g} s · {len(view.trials)} trials"
     person = bundle.get("subject") or "an unnamed person"
     return (f"decoder {bundle.get('name', '?')} of {person} · {n_volumes} volumes of {view.tr_s:g} s · "
             f"{len(view.trials)} trials")
@@ -118,13 +144,15 @@ def _paragraphs(view: SessionView) -> list[str]:
     verb = "pretended" if _untrained(view) else "heard"
     heard = f", and {len(view.trials)} pieces of music were {verb} in it" if view.trials else ""
     chance = " (Chance is 0.50.)" if summary.get("identification_accuracy") is not None else ""
-    first = (f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}. From the brain's response alone, volume by volume "
-             "while the scan ran, the program guessed the music and played its guess. "
-             + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
+    first = f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}."
+    if not view.hidden:
+        first += (" From the brain's response alone, volume by volume while the scan ran, the program guessed the "
+                  "music and played its guess. "
+                  + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
     lost = view.steps.n_lost
     decision = view.latency.decision_ms[np.isfinite(view.latency.decision_ms)]
     speed, next_ms = "", view.latency.interval_ms
-    if len(decision) and np.isfinite(next_ms):
+    if len(decision) and np.isfinite(next_ms) and not view.hidden:
         speed = (f"The decision for a volume came {np.median(decision):.0f} ms after the scanner had finished it "
                  f"(median; the slowest took {decision.max():.0f} ms, the next volume comes after {next_ms:.0f} ms). ")
     pace = 1e3 * view.tr_s / next_ms
@@ -143,14 +171,20 @@ def _tiles(view: SessionView) -> list[Tile]:
     summary, decision = view.summary, view.latency.decision_ms
     decision = decision[np.isfinite(decision)]
     p_value = summary.get("identification_p")
+    lost = Tile(str(view.steps.n_lost), f"volumes lost of {len(view.steps.volume)}")
+    gaps = Tile(_number(summary.get("underruns"), "d"), "gaps in the sound")
+    if view.hidden:
+        moved = view.steps.displacement_mm[np.isfinite(view.steps.displacement_mm)]
+        return [lost, gaps, Tile(_number(float(moved.mean()) if len(moved) else None, ".2f", " mm"),
+                                 "mean framewise displacement"),
+                Tile(str(view.steps.status.count("CENSORED")), "volumes that moved too much")]
     tiles = [Tile(_number(summary.get("identification_accuracy"), ".2f"),
                   "identification accuracy" + ("" if p_value is None else f", p = {p_value:.4f}")),
              Tile(_number(summary.get("identification_chance_p95"), ".2f"), "95 % of random guesses stay below"),
              Tile(_number(summary.get("median_rank"), ".3g"), f"median rank of {summary.get('candidates', '?')} clips"),
              Tile(_number(float(np.median(decision)) if len(decision) else None, ".0f", " ms"),
                   "volume to decision, median"),
-             Tile(str(view.steps.n_lost), f"volumes lost of {len(view.steps.volume)}"),
-             Tile(_number(summary.get("underruns"), "d"), "gaps in the sound")]
+             lost, gaps]
     return tiles
 
 
@@ -160,15 +194,14 @@ def _number(value: Any, form: str, unit: str = "") -> str:
 
 def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
     lag = view.start.get("lag_volumes", 0)
+    if view.hidden:
+        return [_head_motion(view)]
     parts = [Part("What was heard, decoded and played",
                   f"The brain answers late: evidence of a trial begins {lag} volumes after its onset, so the decoded "
                   "row trails the heard one. A paler block is a less probable genre.", figures.timeline(view, colours),
                   "Strips of genres heard, decoded and played over time, with the posterior below")]
     parts.append(_identification(view, colours))
-    limit_mm = view.start.get("decoding", {}).get("motion_limit_mm")
-    parts.append(Part("Head motion", "Every volume was aligned to the training reference before its voxels were read. "
-                      "DVARS is how much the decoder's voxels changed since the volume before, relative to their mean.",
-                      motion(view, limit_mm), "Shift, turn, framewise displacement and DVARS over time"))
+    parts.append(_head_motion(view))
     if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "
                           "so that waiting in a queue counts.", figures.latency(view),
@@ -179,6 +212,14 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
                           "slices that hold most of them.", figures.slices(view.bundle),
                           "Axial slices of the reference with the decoder's voxels"))
     return parts
+
+
+def _head_motion(view: SessionView) -> Part:
+    limit_mm = view.start.get("decoding", {}).get("motion_limit_mm")
+    text = "Every volume was aligned to the training reference before its voxels were read."
+    if not view.hidden:
+        text += " DVARS is how much the decoder's voxels changed since the volume before, relative to their mean."
+    return Part("Head motion", text, motion(view, limit_mm), "Shift, turn and framewise displacement over time")
 
 
 def _scored(view: SessionView) -> list[HeardTrial]:
@@ -236,6 +277,8 @@ def _sound(view: SessionView) -> Part:
 
 
 def _rows(view: SessionView, colours: dict[str, str]) -> list[Row]:
+    if view.hidden:
+        return []
     scores = dict(zip((trial.number for trial in _scored(view)), view.summary.get("identification_per_trial") or (),
                       strict=False))
     steps, rows = view.steps, []
@@ -258,6 +301,8 @@ def _rows(view: SessionView, colours: dict[str, str]) -> list[Row]:
 def _facts(view: SessionView) -> Sequence[tuple[str, str]]:
     start, run, bundle = view.start, view.start["run"], view.start.get("bundle", {})
     space = start.get("space", {})
+    if view.hidden:
+        bundle = space = {}
     lines: list[tuple[str, Callable[[], str]]] = [
         ("run", lambda: f"{run['run_id']} from {run.get('source') or 'an unnamed source'}"),
         ("volumes", lambda: f"{' × '.join(map(str, run['shape']))} {run.get('dtype', '')}, TR {view.tr_s:g} s"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from offline_training.disclosure import COMMANDS, is_hidden, told
 from offline_training.errors import DatasetError
 from realtime.bundle import Bundle, read_bundle
 from realtime.errors import BundleError
@@ -109,6 +110,8 @@ class SessionView:
         The session's copy.
     missing : tuple of str
         What could not be read, in words.
+    hidden : bool
+        The session is blinded: nothing is in here by which its arm could be known.
     """
 
     folder: Path
@@ -124,15 +127,29 @@ class SessionView:
     clip_genres: dict[str, str]
     bundle: Bundle | None
     missing: tuple[str, ...]
+    hidden: bool = False
 
 
-def read_session(folder: Path) -> SessionView:
+_KNOWN = ("volumes_sent", "volumes_journaled", "gaps", "rejected", "censored", "duplicates", "late", "status", "reason",
+          "trigger", "attempts", "clock", "underruns", "sink", "player")
+"""Figures of a summary that are the same in every arm."""
+
+
+def read_session(folder: Path, allocation: Path | None = None) -> SessionView:
     """Read what a session left behind; a session that was cut off gives what there is.
+
+    Parameters
+    ----------
+    folder : Path
+    allocation : Path, optional
+        Opened: without it a blinded session is read as it may be shown.
 
     Raises
     ------
     DatasetError
         No record in the folder, or one without a start.
+    SessionError
+        The allocation is sealed, or another study's.
     """
     files = SessionFolder(folder)
     documents = last_attempt(read_documents(files.record))
@@ -140,11 +157,14 @@ def read_session(folder: Path) -> SessionView:
     if start is None:
         raise DatasetError(f"no session to report in {folder}: {files.record.name} is missing or has no start; give "
                            "the folder of a session that saw at least its run header")
+    hidden = is_hidden(files, str(start.get("bundle", {}).get("subject", "")), allocation)
     stop = next((document for document in documents if document["doc"] == "stop"), {})
-    rows = [document for document in documents if document["doc"] == "step"]
+    rows = [told(document, hidden) for document in documents if document["doc"] == "step"]
     trials = tuple(_trial(trial) for trial in start.get("trials", ()))
     timing, missing = last_attempt_timing(read_documents(files.timing)), []
     summary = _json(files.summary)
+    if hidden:
+        summary = {key: value for key, value in summary.items() if key in _KNOWN}
     for name, there in ((files.summary.name, summary), (files.timing.name, timing), ("the end of the record", stop)):
         missing += [] if there else [name]
     bundle = None
@@ -154,9 +174,11 @@ def read_session(folder: Path) -> SessionView:
         missing.append(f"the bundle ({exc})")
     cues = tuple(SoundingCue(entry.get("clip_id", ""), int(entry["position"])) for entry in timing
                  if "cue" in entry and entry.get("position") is not None)
-    notes = tuple(_note(document) for document in documents if document["doc"] in ("note", "event"))
+    notes = tuple(_note(document) for document in documents if document["doc"] == "note" or (
+        document["doc"] == "event" and (not hidden or document["name"] in COMMANDS)))
     return SessionView(folder, start, stop, summary, float(start["run"]["tr_s"]), trials, _steps(rows), notes,
-                       _latency(timing), cues, _clip_genres(trials, rows), bundle, tuple(missing))
+                       _latency(timing), () if hidden else cues, _clip_genres(trials, rows), bundle, tuple(missing),
+                       hidden)
 
 
 def _json(path: Path) -> Document:

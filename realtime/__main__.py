@@ -47,6 +47,7 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
          retry_wait: Annotated[float | None, typer.Option(help="Seconds to wait for another attempt at an aborted run; "
                                                                "wins over the file.")] = None,
          quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+         report: Annotated[bool, typer.Option(help="Make SESSION/report.html when the session is over.")] = True,
          json_file: JsonOption = None) -> None:
     """Run a live session until the scanner's run ends. Started again with the same session, it goes on."""
     logging.basicConfig(level=logging.ERROR if quiet else logging.INFO, format="%(levelname)s %(message)s")
@@ -58,6 +59,14 @@ def live(config: ConfigOption = None, bundle: BundleOption = None, catalogue: Ca
     write_figures(json_file, figures)
     if not quiet:
         print_summary(figures)
+    if report:
+        from realtime.reporting import make_report  # noqa: PLC0415
+
+        complaint = asyncio.run(make_report(settings.session))
+        if complaint:
+            logging.getLogger(__name__).warning("%s", complaint)
+        elif not quiet:
+            Console().print(f"  report     {settings.session / 'report.html'}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -92,8 +92,9 @@ async def rehearse(plan: Rehearsal, show: Show, beside: Beside = nobody) -> Figu
 def _live_command(plan: Rehearsal, endpoint: str, broker: str) -> list[str]:
     more = ["--events", str(plan.events)] if plan.events else []
     more += ["--config", str(plan.config)] if plan.config else []
-    return ["live", "--bundle", str(plan.bundle), "--catalogue", str(plan.catalogue), "--session", str(plan.session),
-            "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink, "--retry-wait", "0", "--quiet", *more]
+    return ["live", "--no-report", "--bundle", str(plan.bundle), "--catalogue", str(plan.catalogue),
+            "--session", str(plan.session), "--endpoint", endpoint, "--broker", broker, "--sink", plan.sink,
+            "--retry-wait", "0", "--quiet", *more]
 
 
 async def _show(bus: BusSettings, show: Show, armed: asyncio.Event) -> None:

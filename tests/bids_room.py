@@ -29,7 +29,7 @@ VALIDATOR = shutil.which("bids-validator-deno", path=_PLACES) or ""
 NO_VALIDATOR = "no BIDS validator (pip install 'innerear[bids]')"
 LOST, CONSTANT, NOT_NUMBERS = 17, 23, 31
 TURN = 0.013
-SPEED = 4.0
+SPEED = 2.0
 
 
 def validate(dataset: Path) -> Counter[tuple[str, str]]:
@@ -91,8 +91,8 @@ def steps_of(session: Path, attempt: int) -> list[dict[str, Any]]:
     return steps
 
 
-def stream_designed(folder: Path, arm: Arm) -> Path:
-    """A blinded session with a design, by its real programs, four times as fast as a scanner."""
+def stream_designed(folder: Path, arm: Arm, *more: str) -> Path:
+    """A blinded session with a design, by its real programs, twice as fast as a scanner."""
     listening = replace(SETTINGS, trial=("cue", "listen", "imagine", "wait", "feedback"),
                         clips=("clip01", "clip02"))
     design = a_design("mirror", arm, settings=listening)
@@ -108,7 +108,7 @@ endpoint = "{endpoint}"
 [playback]
 sink = "wav"
 ''')
-    with running(command("live", "--config", folder / "live.toml", "--quiet")) as live:
+    with running(command("live", "--config", folder / "live.toml", "--quiet", *more)) as live:
         until(lambda: _listens(endpoint), "the live program listens")  # volumes that wait come all at once
         with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", SPEED)) as bridge:
             finish(bridge)

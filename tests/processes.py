@@ -56,8 +56,8 @@ def command(*arguments: object) -> list[str]:
 
 def live_command(world: World, session: Path, endpoint: str, *more: object) -> list[str]:
     """`innerear live` for this world, without sound."""
-    return command("live", "--bundle", world.bundle, "--catalogue", world.catalogue, "--session", session,
-                   "--events", world.events, "--endpoint", endpoint, "--sink", "wav", "--retry-wait", 0,
+    return command("live", "--no-report", "--bundle", world.bundle, "--catalogue", world.catalogue, "--session",
+                   session, "--events", world.events, "--endpoint", endpoint, "--sink", "wav", "--retry-wait", 0,
                    "--quiet", *more)
 
 

@@ -8,20 +8,24 @@ from pathlib import Path
 import pytest
 
 from offline_training.bids.dataset import ExportSettings, export_bids
+from offline_training.checklists.page import write_checklists
+from offline_training.report import write_report
 from realtime.errors import SessionError
 from realtime.experiment.allocation import Allocation, Opening, allocate, write_allocation
 from realtime.experiment.arms import Arm
 from realtime.experiment.run_design import read_run_design
+from realtime.session.record import read_documents
 from tests.bids_room import NO_VALIDATOR, SPEED, VALIDATOR, stream_designed, validate
 
 ARMS: tuple[Arm, Arm] = ("real", "shuffled")
 STEM = "sub-00_ses-session_task-music_run-01"
-OWN_CLOCK = ("received", "journaled", "onset", "sample", "duration")
+OWN_CLOCK = ("received", "journaled", "onset", "sample", "duration", "sound")
 
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[Arm, Path]:
-    return {arm: stream_designed(tmp_path_factory.mktemp(arm), arm) for arm in ARMS}
+    return {"real": stream_designed(tmp_path_factory.mktemp("real"), "real"),
+            "shuffled": stream_designed(tmp_path_factory.mktemp("shuffled"), "shuffled", "--no-report")}
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +74,36 @@ def test_before_the_allocation_is_opened_both_arms_give_the_same_data_set(export
             assert not re.search(r"shuffled|yoked|sealed_arm", path.read_text(encoding="utf-8")), path
 
 
+def test_before_it_is_opened_both_arms_have_the_same_report(sessions: dict[Arm, Path], tmp_path: Path) -> None:
+    pages = []
+    for arm, session in sessions.items():
+        write_report(session, tmp_path / f"{arm}.html")
+        run_id = next(read_documents(session / "record.jsonl"))["run"]["run_id"]
+        page = re.sub(r"data:image/[^\"]+", "", (tmp_path / f"{arm}.html").read_text(encoding="utf-8"))
+        pages.append(page.replace(run_id, "run"))
+    assert pages[0] == pages[1]
+    assert "A blinded run" in pages[0]
+    assert "identification" not in pages[0]
+    assert "innerear report" in (sessions["real"] / "report.html").read_text(encoding="utf-8")  # made by itself
+
+
+def test_checklists_of_a_blinded_session_are_the_same_in_both_arms(sessions: dict[Arm, Path], tmp_path: Path) -> None:
+    for arm, session in sessions.items():
+        write_checklists(session, ("cred_nf", "cobidas"), tmp_path / f"{arm}.html")
+    real, shuffled = (json.loads((tmp_path / f"{arm}.json").read_text()) for arm in ARMS)
+    assert real == shuffled
+    states = {item["number"]: item["state"] for item in real["cred_nf"]["items"]}
+    assert [states[number] for number in ("2b", "4a", "4d", "5a")] == ["filled", "withheld", "withheld", "withheld"]
+    allocation = opened(tmp_path / "allocation.json", "shuffled")
+    write_checklists(sessions["shuffled"], ("cred_nf",), tmp_path / "opened.html", allocation)
+    assert "shuffled" in (tmp_path / "opened.html").read_text(encoding="utf-8")
+
+
 def test_what_the_design_played_is_told_with_its_clock(exports: dict[Arm, Path], sessions: dict[Arm, Path]) -> None:
-    events = rows(exports["real"] / "sub-00" / "ses-session" / "func" / f"{STEM}_events.tsv")
-    phases = read_run_design(sessions["real"] / "design.json").phases
+    for export in exports.values():
+        events = rows(export / "sub-00" / "ses-session" / "func" / f"{STEM}_events.tsv")
+        assert {row["sound"] for row in events if row["trial_type"] == "feedback"} == {"n/a"}
+    phases = read_run_design(sessions["shuffled"] / "design.json").phases
     assert [row["trial_type"] for row in events] == [phase.kind for phase in phases]
     listened = [row for row in events if row["trial_type"] == "listen"]
     assert listened
@@ -80,7 +111,6 @@ def test_what_the_design_played_is_told_with_its_clock(exports: dict[Arm, Path],
         assert row["sound"] == row["clip_id"]
         assert float(row["planned_onset"]) <= float(row["onset"]) < float(row["planned_onset"]) + 4.0
         assert int(row["sample"]) > 0
-    assert {row["sound"] for row in events if row["trial_type"] == "feedback"} == {"n/a"}
 
 
 def test_once_it_was_opened_everything_is_told(sessions: dict[Arm, Path], tmp_path: Path) -> None:

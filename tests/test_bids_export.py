@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from offline_training.bids.dataset import ExportSettings, export_bids
+from offline_training.checklists.page import write_checklists
 from offline_training.design import Frame, sample_run, scaled_features
 from offline_training.errors import DatasetError
 from offline_training.runs import read_dataset
@@ -180,3 +181,20 @@ def test_a_session_whose_record_was_changed_leaves_nothing_behind(session: Path,
 def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no session in"):
         export_bids(tmp_path, tmp_path / "out", ExportSettings())
+
+
+def test_both_checklists_are_filled_as_far_as_the_record_goes(session: Path, tmp_path: Path) -> None:
+    counted = write_checklists(session, ("cred_nf", "cobidas"), tmp_path / "checklists.html")
+    document = json.loads((tmp_path / "checklists.json").read_text())
+    items = {item["number"]: item for item in document["cred_nf"]["items"]}
+    assert list(items) == ("1a 1b 2a 2b 2c 2d 2e 3a 3b 3c 3d 3e 4a 4b 4c 4d 4e 5a 5b 5c 6a 6b 7a").split()
+    assert counted["cred_nf"].get("withheld", 0) == 0
+    assert counted["cred_nf"]["filled"] + counted["cred_nf"]["partly"] >= 10
+    assert read_bundle(session / "bundle").sha256[:16] in items["4a"]["answer"]
+    assert "3 lost" in items["3e"]["answer"]
+    for item in (*items.values(), *document["cobidas"]["items"]):
+        assert bool(item["answer"]) == bool(item["stands_in"]) == (item["state"] != "asked")
+        assert item["question"] or item["state"] == "filled"
+    left_out = next(item for item in document["cobidas"]["items"] if item["what"] == "Attempts that were left out")
+    assert left_out["answer"] == "1 aborted"
+    assert items["1a"]["question"] in (tmp_path / "checklists.html").read_text(encoding="utf-8")

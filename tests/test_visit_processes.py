@@ -131,6 +131,8 @@ def test_a_visit_goes_from_reference_to_feedback_over_a_crash_and_every_run_repe
     assert any(each["shown"] is not None for each in steps)
     for run in ("01-reference", "02-train"):
         assert replay_session(visit / run)["identical"]
+    assert (visit / "02-train" / "report.html").stat().st_size > 10_000
+    assert 'href="02-train/report.html"' in (visit / "report.html").read_text(encoding="utf-8")
     export_bids(visit, world.folder / "dataset", ExportSettings())
     func = world.folder / "dataset" / "sub-00" / "ses-visit" / "func"
     assert [path.name.split("_")[2] for path in sorted(func.glob("*_bold.nii.gz"))] == ["task-feedback",

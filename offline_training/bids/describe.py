@@ -9,6 +9,7 @@ import numpy as np
 
 from offline_training.bids.recordings import Recording, Source
 from offline_training.bids.tables import Column, write_table
+from offline_training.disclosure import HIDDEN
 from realtime.atomic import write_json
 from realtime.experiment.acquisition import Acquisition
 from realtime.session.record import Document
@@ -86,7 +87,7 @@ def sidecar(recording: Recording, start: Document, slice_times_s: tuple[float, .
 def decoder_facts(start: Document, hidden: bool) -> dict[str, Any]:
     """Which decoder made a table; nothing where it could tell the arm."""
     if hidden:
-        return {"Decoder": {"Description": "withheld: it could tell the arm"}}
+        return {"Decoder": {"Description": HIDDEN}}
     return {"Decoder": {"Name": start["bundle"]["name"], "SHA256": start["bundle"]["sha256"],
                         "EmbeddingSpace": start["space"]["name"], "LagVolumes": start["lag_volumes"],
                         "WindowVolumes": start["window_volumes"]}}

@@ -8,6 +8,7 @@ import numpy as np
 
 from offline_training.bids.clock import Sounded
 from offline_training.bids.tables import Column, Row
+from offline_training.disclosure import COMMANDS
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.phases import MEASURED, Phase
 from realtime.experiment.run_design import RunDesign
@@ -41,9 +42,6 @@ FAULTS = (
     Column("text", "In words."),
     Column("value", "Of a command that has one: volume in dB, vividness."),
 )
-_MAY_BE_KNOWN = ("start", "stop", "abort", "pause", "resume", "mute", "unmute", "volume", "mark", "note", "rate",
-                 "stale", "overdue", "aborted")
-"""Commands of a blinded session that say nothing of its arm."""
 
 
 def designed_trials(design: RunDesign, cues: Sequence[Sounded], genres: dict[str, str],
@@ -101,7 +99,7 @@ def faults(documents: Sequence[Document], acquisition: Acquisition, blinded: boo
                    "duration": acquisition.tr_s}
         elif document["doc"] == "note":
             row = {"trial_type": "note", "volume": document["volume"], "text": document["text"], "duration": 0}
-        elif document["doc"] == "event" and (not blinded or document["name"] in _MAY_BE_KNOWN):
+        elif document["doc"] == "event" and (not blinded or document["name"] in COMMANDS):
             words = f"{document['name']}: {document['text']}" if document["text"] else document["name"]
             row = {"trial_type": "command", "volume": document["before_volume"], "text": words, "duration": 0,
                    "value": document.get("value")}

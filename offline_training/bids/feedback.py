@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from offline_training.bids.tables import Column, Row
+from offline_training.disclosure import told
 from realtime.experiment.acquisition import Acquisition
-from realtime.session.blinding import blinded
 from realtime.session.core import N_SHOWN
 from realtime.session.record import Document, decode_vector
 from realtime.session.steps import Step
@@ -58,7 +58,7 @@ def vector_columns(dim: int) -> tuple[Column, ...]:
 
 def feedback_row(step: Step, acquisition: Acquisition, timing: Mapping[int, Document], hidden: bool) -> Row:
     """One volume; hidden: the same columns, empty where an arm could be told by them."""
-    document = blinded("step", step.document) if hidden else step.document
+    document = told(step.document, hidden)
     result, volume = step.percept.preprocessed, step.percept.volume_index
     row: dict[str, Any] = {
         "onset": acquisition.start_s(volume), "volume": volume, "status": document["status"],

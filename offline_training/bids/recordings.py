@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from offline_training.bids.naming import RunName, label
+from offline_training.disclosure import design_of, is_hidden, opened_arm
 from offline_training.errors import DatasetError
 from offline_training.scan_order import entity
-from realtime.errors import SessionError
-from realtime.experiment.allocation import read_allocation
-from realtime.experiment.run_design import RunDesign, read_run_design
+from realtime.experiment.run_design import RunDesign
 from realtime.session.attempts import attempts_of
 from realtime.session.folder import SessionFolder
 from realtime.session.lock import recorded_by
@@ -112,12 +111,12 @@ def find_source(path: Path, task: str, session: str, allocation: Path | None) ->
         if not attempts:
             continue  # aborted before a run began: there is nothing of it
         subject = str(documents[0]["bundle"]["subject"])
-        design = read_run_design(folder.design) if folder.design.exists() else None
+        design = design_of(folder)
         if allocation is not None:
-            arm = _opened_arm(allocation, subject, design)
+            arm = opened_arm(allocation, subject, design)
         name = RunName(label(subject.removeprefix("sub-")), ses, label(each.task), counts.get(each.task, 0) + 1)
         recording = Recording(folder, name, series, attempts, design,
-                              design is not None and design.blinded and allocation is None)
+                              is_hidden(folder, subject, allocation))
         counts[each.task] = counts.get(each.task, 0) + recording.is_complete
         recordings.append(recording)
     if not any(recording.is_complete for recording in recordings):
@@ -145,14 +144,3 @@ def _check_over(folder: SessionFolder) -> None:
     if next(read_documents(folder.record), None) is not None and not is_finished(folder.record):
         raise DatasetError(f"session {folder.path} was cut off: its record has no end; start it again to finish it, "
                            "and export it then")
-
-
-def _opened_arm(path: Path, subject: str, design: RunDesign | None) -> str:
-    """The subject's arm by an allocation that was opened; SessionError where it is sealed or another study's."""
-    arms = read_allocation(path).all_arms()
-    if subject not in arms:
-        raise SessionError(f"subject {subject!r} is not in allocation {path}; name the one of this visit")
-    if design is not None and design.sealed_arm and design.arm != arms[subject]:
-        raise SessionError(f"allocation {path} has subject {subject!r} in another arm than run {design.name!r} was "
-                            "made for; name the one of this visit")
-    return arms[subject]

@@ -21,6 +21,7 @@ from realtime.errors import RealtimeError, SessionError
 from realtime.experiment.run_design import write_run_design
 from realtime.playback.latch import Latch
 from realtime.ports import MessageBus
+from realtime.reporting import make_report
 from realtime.session.folder import SessionFolder
 from realtime.session.lock import held
 from realtime.session.record import DocumentLog, read_documents
@@ -55,6 +56,8 @@ class Visit:
         Of the runs that ended, by folder.
     stopped : bool
         The program was told to end; started again, it goes on.
+    reports : list of Task
+        Pages of the runs that ended, being made.
     """
 
     plan: PlanSettings
@@ -64,6 +67,7 @@ class Visit:
     automatic: bool = False
     figures: dict[str, Figures] = field(default_factory=dict)
     stopped: bool = False
+    reports: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def note(self, what: str, **more: Any) -> None:
         """Write an entry, and go where it leads; SessionError for what cannot be done now: nothing is written."""
@@ -94,6 +98,11 @@ async def walk(plan: PlanSettings, automatic: bool = False) -> dict[str, Figures
         while visit.state.waiting != "over" and not visit.stopped:
             await _step(visit, bus, commands)
         tell(visit, bus)
+        await asyncio.gather(*visit.reports)
+        for run in visit.state.done:  # of an earlier life that was cut off
+            if not (plan.folder / run / "report.html").exists():
+                await _report(plan.folder / run)
+        await _report(plan.folder)
     return visit.figures
 
 
@@ -165,6 +174,15 @@ async def _run(visit: Visit, bus: MessageBus) -> None:
     overlay = await _overlay(visit, folder, task) if complete else {}
     visit.note("ended", status="complete" if complete else "aborted", reason=figures["reason"], gaps=figures["gaps"],
                **overlay)
+    if folder.record.exists():
+        visit.reports.append(asyncio.create_task(_report(folder.path), name=f"report of {task.folder}"))
+
+
+async def _report(folder: Path) -> None:
+    """The page of a run or of the visit; the visit goes on without one."""
+    complaint = await make_report(folder)
+    if complaint:
+        logger.warning("%s", complaint)
 
 
 def _hold_on(before: Latch, coming: Latch) -> None:
