@@ -53,6 +53,8 @@ COMMANDS = {
     "imagery": Command("offline_training.__main__", "figures of imagination from visits: identification, learning"),
     "session": Command("realtime.visit.session_command", "walk a person's visit through its plan", is_group=True),
     "say": Command("realtime.visit.say_command", "say a command to a running session or visit", is_group=True),
+    "purge": Command("realtime.visit.purge_command", "sessions past their date: list them, delete on the record",
+                     is_group=True),
     "allocation": Command("realtime.visit.allocation_command", "who is in which arm: seal, open, blinding",
                           is_group=True),
     "bench": Command("tests.benchmarks.__main__", "measure speed against peers on this machine", is_group=True),

@@ -8,6 +8,7 @@ import difflib
 import tomllib
 import types
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -161,6 +162,8 @@ class LiveSettings:
     self_check : Path or None
         Folder of an embedder that listens to what is really played, every five seconds, in a process of its own, and
         tells how near it is to what was chosen and decoded; None for nobody.
+    keep_until : date or None
+        Until then what is recorded may be kept; `innerear purge` lists what is past its date.
     bridge, decoding, selection, generator, playback, bus, console, outlets
         See there.
     """
@@ -173,6 +176,7 @@ class LiveSettings:
     wait_for_start: bool = False
     blinded: bool = False
     self_check: Path | None = None
+    keep_until: date | None = None
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from offline_training.bids.tables import Column, Table, write_table
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress
 from realtime.atomic import write_json
+from realtime.errors import SessionError
 from realtime.experiment.acquisition import Acquisition
 from realtime.playback.monitor import read_ticks
 from realtime.playback.recorder import read_last, repair_wav
 from realtime.session.entries import MessageEntry, read_entry
 from realtime.session.journal import stream_journal
-from realtime.session.record import Document, read_documents
+from realtime.session.record import Document, DocumentLog, read_documents
 from realtime.session.replay import RepeatedStep, repeat_session
 from scanner_bridge.errors import WireError
 from scanner_bridge.volume import RunHeader, Volume
@@ -157,7 +159,17 @@ def export_bids(path: Path, out: Path, settings: ExportSettings, progress: Progr
                            "another folder") from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    _remember(source, out)
     return exported
+
+
+def _remember(source: Source, out: Path) -> None:
+    """Each session knows its exports, so that none is purged without one; one on a read-only disk does not."""
+    for recording in source.recordings:
+        with contextlib.suppress(SessionError):
+            log = DocumentLog(recording.folder.exports)
+            log.append({"at": datetime.now(UTC).isoformat(timespec="seconds"), "to": str(out.resolve())})
+            log.close()
 
 
 def _write(root: Path, source: Source, name: str, progress: Progress | None) -> Exported:

@@ -105,3 +105,13 @@ class SessionFolder:
     def overlay_figures(self) -> Path:
         """And in figures."""
         return self.path / "overlay.json"
+
+    @property
+    def exports(self) -> Path:
+        """Which data sets it was exported to; missing before the first."""
+        return self.path / "exports.jsonl"
+
+    @property
+    def tombstone(self) -> Path:
+        """What was purged of it, when, by whom and why; missing before."""
+        return self.path / "purged.jsonl"

@@ -45,7 +45,8 @@ def keep_copies(folder: SessionFolder, settings: LiveSettings) -> None:
     if settings.generator.kind in ("director", "model") and settings.generator.folder is not None:
         shutil.copytree(settings.generator.folder, folder.generator, dirs_exist_ok=True)
     write_json(folder.settings, {"format": RECORD_FORMAT, **_choices(settings), "catalogue": str(settings.catalogue),
-                                 "bundle": str(settings.bundle), "events": str(settings.events or "")})
+                                 "bundle": str(settings.bundle), "events": str(settings.events or ""),
+                                 "keep_until": str(settings.keep_until or "")})
 
 
 def check_same(folder: SessionFolder, settings: LiveSettings) -> None:

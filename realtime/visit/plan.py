@@ -1,6 +1,7 @@
 """The plan of a visit: TOML in, frozen settings out. Nothing is ever edited in source."""
 
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -99,6 +100,7 @@ class PlanSettings:
     control_bundle: Path | None = None
     donor: Path | None = None
     embedder: Path | None = None
+    keep_until: date | None = None
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -122,5 +124,6 @@ class PlanSettings:
 
     def live_settings(self, session: Path, bundle: Path, design: Path) -> LiveSettings:
         """Settings of the live program for one run."""
-        return LiveSettings(bundle, self.catalogue, session, design=design, bridge=self.bridge,
-                            decoding=self.decoding, selection=self.selection, playback=self.playback, bus=self.bus)
+        return LiveSettings(bundle, self.catalogue, session, design=design, keep_until=self.keep_until,
+                            bridge=self.bridge, decoding=self.decoding, selection=self.selection,
+                            playback=self.playback, bus=self.bus)
