@@ -30,6 +30,7 @@ NO_VALIDATOR = "no BIDS validator (pip install 'innerear[bids]')"
 LOST, CONSTANT, NOT_NUMBERS = 17, 23, 31
 TURN = 0.013
 SPEED = 2.0
+PAGE_TIMEOUT_S = 300.0  # a page is made at a low priority
 
 
 def validate(dataset: Path) -> Counter[tuple[str, str]]:
@@ -112,7 +113,7 @@ sink = "wav"
         until(lambda: _listens(endpoint), "the live program listens")  # volumes that wait come all at once
         with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", SPEED)) as bridge:
             finish(bridge)
-        finish(live)
+        finish(live, PAGE_TIMEOUT_S)
     return session
 
 

@@ -1,5 +1,6 @@
 """A blinded session as a data set: the same in every arm until the allocation is opened, and whole afterwards."""
 
+import asyncio
 import csv
 import json
 import re
@@ -14,9 +15,11 @@ from realtime.errors import SessionError
 from realtime.experiment.allocation import Allocation, Opening, allocate, write_allocation
 from realtime.experiment.arms import Arm
 from realtime.experiment.run_design import read_run_design
+from realtime.reporting import make_report
 from realtime.session.record import read_documents
 from tests.bids_room import NO_VALIDATOR, SPEED, VALIDATOR, stream_designed, validate
 
+pytestmark = pytest.mark.timeout(400)
 ARMS: tuple[Arm, Arm] = ("real", "shuffled")
 STEM = "sub-00_ses-session_task-music_run-01"
 OWN_CLOCK = ("received", "journaled", "onset", "sample", "duration", "sound")
@@ -97,6 +100,12 @@ def test_checklists_of_a_blinded_session_are_the_same_in_both_arms(sessions: dic
     allocation = opened(tmp_path / "allocation.json", "shuffled")
     write_checklists(sessions["shuffled"], ("cred_nf",), tmp_path / "opened.html", allocation)
     assert "shuffled" in (tmp_path / "opened.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    complaint = asyncio.run(make_report(tmp_path))
+    assert "no session to report" in complaint
+    assert f"make it with: innerear report {tmp_path}" in complaint
 
 
 def test_what_the_design_played_is_told_with_its_clock(exports: dict[Arm, Path], sessions: dict[Arm, Path]) -> None:

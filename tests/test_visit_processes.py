@@ -15,11 +15,12 @@ from realtime.broker import LOOPBACK, embedded_broker, free_port
 from realtime.bus import BusSettings, say
 from realtime.session.record import read_documents
 from realtime.session.replay import replay_session
-from tests.bids_room import VALIDATOR, validate
+from tests.bids_room import PAGE_TIMEOUT_S, VALIDATOR, validate
 from tests.loopback import free_endpoint
 from tests.processes import World, command, finish, make_world, running, until
 
 N_VOLUMES = 40
+pytestmark = pytest.mark.timeout(400)
 DESIGN = '''clips = ["clip01", "clip02"]
 trial = ["cue", "listen", "wait", "imagine", "wait", "feedback", "rest"]
 blocks = 1
@@ -123,7 +124,7 @@ def test_a_visit_goes_from_reference_to_feedback_over_a_crash_and_every_run_repe
             session.wait()
         with running(command("session", plan)) as session:  # goes on with the run that was begun
             scan()
-            finish(session)
+            finish(session, PAGE_TIMEOUT_S)
     assert diary(visit)[-1] == "ended"
     steps = [each for each in read_documents(visit / "02-train" / "record.jsonl") if each["doc"] == "step"]
     assert len(steps) == N_VOLUMES
