@@ -45,6 +45,7 @@ COLUMNS = (
     Column("threshold", "Of the score that counts as success."),
     Column("grade", "What the feedback was graded by, 0 to 1."),
     Column("level", "Of the feedback's sound.", "dB"),
+    Column("clarity", "Of the feedback's sound, 0 to 1."),
     *(Column(stage, "Time from the volume's due end until this was done.", "ms") for stage in _STAGES),
 )
 
@@ -67,7 +68,7 @@ def feedback_row(step: Step, acquisition: Acquisition, timing: Mapping[int, Docu
         "n_evidence": document["n"], "level": document.get("level_db")}
     row |= {name: document.get(name) for name in (
         "phase", "masked", "confidence", "genre", "genre_confidence", "playing", "decision", "why", "score", "shown",
-        "mirrored", "threshold", "grade")}
+        "mirrored", "threshold", "grade", "clarity")}
     if result is not None:
         row |= dict(zip(_POSE, map(float, result.pose), strict=True))
     for place, ranked in enumerate(document["top"], start=1):
