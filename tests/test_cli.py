@@ -192,7 +192,8 @@ def test_brackets_in_a_name_are_printed_as_they_are(capsys: pytest.CaptureFixtur
     print_summary({
         "session_dir": "runs/[b]old", "status": "complete", "reason": "", "volumes_sent": 3, "volumes_journaled": 3,
         "gaps": 0, "rejected": 0, "censored": 0, "verdict": "no [red] claim", "switches": 0, "underruns": 0,
-        "sink": "wav", "played_wav": "x/[i].wav",
+        "sink": "wav", "played_wav": "x/[i].wav", "moved_volumes": {}, "segments": [],
+        "coverage": {"least_confidence": 0.0, "trials": 0},
         "latency_ms": {name: none for name in ("volume_to_embedding", "volume_to_decision", "volume_to_sound")}})
     printed = capsys.readouterr().out
     assert all(words in printed for words in ("runs/[b]old (complete)", "no [red] claim", "x/[i].wav"))

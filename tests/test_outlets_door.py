@@ -65,7 +65,7 @@ def test_a_task_gets_the_newest_value_and_what_it_showed_is_in_the_record(spoken
         assert (value.volume, value.feedback, value.phase, value.clip_id) == (3, 0.3, "feedback", "clip03")
         assert value.confidence == 0.25
         assert value.session == str(room.session)
-        assert feed.stale == ""
+        asked(feed, lambda: feed.stale == "", "the session's state is here, too")
         shown_s = time.perf_counter()
         feed.shown(value, shown_s)
         feed.shown(value, shown_s + 1.0)  # once is enough

@@ -331,7 +331,7 @@ def test_a_card_that_comes_back_is_taken_again_and_fades_in(cards: list[FakeCard
     settings = PlayerSettings(played_wav=tmp_path / "played.wav", sink="auto")
     output = Output(settings, Gate(RATE_HZ), noise(480), retry_s=0.01)
     fail_by_end(cards[0], output.drain)
-    output.write(np.full((9600, 2), 0.25, np.float32))
+    output.write(np.full((4800, 2), 0.25, np.float32))
     while not (recovered := output.take_recovered()):
         output.write(noise(0))
     assert (recovered, output.kind) == ("Fake card", "device")
