@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def steps_of(session: Path, attempt: int) -> list[dict[str, Any]]:
     return steps
 
 
-def stream_designed(folder: Path, arm: Arm, *more: str) -> Path:
+def stream_designed(folder: Path, arm: Arm, more: Sequence[str] = ()) -> Path:
     """A blinded session with a design, by its real programs, twice as fast as a scanner."""
     listening = replace(SETTINGS, trial=("cue", "listen", "imagine", "wait", "feedback"),
                         clips=("clip01", "clip02"))

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ OWN_CLOCK = ("received", "journaled", "onset", "sample", "duration", "sound")
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[Arm, Path]:
-    return {"real": stream_designed(tmp_path_factory.mktemp("real"), "real"),
-            "shuffled": stream_designed(tmp_path_factory.mktemp("shuffled"), "shuffled", "--no-report")}
+    folders = [tmp_path_factory.mktemp(arm) for arm in ARMS]
+    with ThreadPoolExecutor() as both:  # at the scanner's pace they mostly wait
+        made = both.map(stream_designed, folders, ARMS, ((), ("--no-report",)))
+        return dict(zip(ARMS, made, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,42 @@ def test_a_player_that_hangs_is_killed_by_stop(clip: Clip, settings: PlayerSetti
     assert Latch(settings.played_wav).held
 
 
+def test_a_disk_that_takes_its_time_neither_holds_stop_up_nor_costs_the_player_its_life(
+    clip: Clip, settings: PlayerSettings
+) -> None:
+    async def session() -> None:
+        async with await PlayerClient.start(settings, [clip]) as player:
+            events = player.events()
+            latch = Latch(settings.played_wav).path
+            os.mkfifo(latch)  # to write there takes until somebody reads
+            assert await asyncio.to_thread(halt, settings.played_wav) == "the player obeyed"
+            await until(events, protocol.Status, lambda status: status.stopped)
+            assert player.alive
+            assert await asyncio.to_thread(latch.read_text) == "the operator\n"
+            assert await asyncio.to_thread(rearm, settings.played_wav) == "the player obeyed"
+            await until(events, protocol.Status, lambda status: not status.stopped)
+            assert not latch.exists()
+
+    asyncio.run(session())
+
+
+def test_a_player_that_does_not_answer_is_not_killed_for_being_rearmed(
+    clip: Clip, settings: PlayerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.playback.halt.PATIENCE_S", 0.2)
+
+    async def session() -> None:
+        async with await PlayerClient.start(settings, [clip]) as player:
+            events = player.events()
+            await until(events, protocol.Status)
+            os.kill(player.pid, signal.SIGSTOP)
+            assert "did not answer within 0.2 s" in await asyncio.to_thread(rearm, settings.played_wav)
+            os.kill(player.pid, signal.SIGCONT)
+            await until(events, protocol.Status, lambda status: not status.stopped)
+
+    asyncio.run(session())
+
+
 def test_a_player_that_hangs_is_noticed_and_replaced(
     clip: Clip, settings: PlayerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

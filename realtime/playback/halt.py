@@ -11,9 +11,13 @@ from pathlib import Path
 from realtime.playback.address import connect_unix, door_of
 from realtime.playback.latch import Latch
 
+_NOBODY = "no player runs there"
+_OBEYED = "the player obeyed"
 PRIORITY = 30
 ANSWER_S = 0.25
 """A player that has not answered STOP for so long hangs, and is killed: that is silence, too."""
+PATIENCE_S = 2.0
+"""Nothing hurries where sound is let through again: a player that does not answer is left to who watches it."""
 
 
 def halt(played_wav: Path) -> str:
@@ -30,7 +34,7 @@ def halt(played_wav: Path) -> str:
         The folder cannot be written, so that a later player would not know; the present one is silent.
     """
     with in_a_hurry():
-        done = _say(played_wav, b'{"command":"stop"}\n')
+        done = _stop(played_wav)
     latch = Latch(played_wav)
     if not latch.held:
         latch.hold("innerear stop")
@@ -52,22 +56,37 @@ def in_a_hurry() -> Iterator[None]:
 def rearm(played_wav: Path) -> str:
     """Take STOP back; returns what was done."""
     Latch(played_wav).release()
-    return _say(played_wav, b'{"command":"rearm"}\n')
-
-
-def _say(played_wav: Path, command: bytes) -> str:
-    try:
-        door = connect_unix(door_of(played_wav), ANSWER_S)
-    except OSError:
-        return "no player runs there"
+    door = _door(played_wav, PATIENCE_S)
+    if door is None:
+        return _NOBODY
     with door:
-        try:
-            door.sendall(command)
-            answer = door.recv(4096)
-        except OSError:
-            answer = b""
-        if b'"obeyed"' in answer:
-            return "the player obeyed"
+        return _OBEYED if _asked(door, b'{"command":"rearm"}\n') else (
+            f"the player did not answer within {PATIENCE_S:g} s; if it hangs, the next one will sound")
+
+
+def _stop(played_wav: Path) -> str:
+    door = _door(played_wav, ANSWER_S)
+    if door is None:
+        return _NOBODY
+    with door:
+        if _asked(door, b'{"command":"stop"}\n'):
+            return _OBEYED
         pid = struct.unpack("3i", door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         os.kill(pid, signal.SIGKILL)
         return f"the player did not answer within {1000 * ANSWER_S:.0f} ms and was killed"
+
+
+def _door(played_wav: Path, timeout_s: float) -> socket.socket | None:
+    try:
+        return connect_unix(door_of(played_wav), timeout_s)
+    except OSError:
+        return None
+
+
+def _asked(door: socket.socket, command: bytes) -> bool:
+    """Whether the player obeyed."""
+    try:
+        door.sendall(command)
+        return b'"obeyed"' in door.recv(4096)
+    except OSError:
+        return False

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import queue
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 LATCH_NAME = "player.stopped"
@@ -36,3 +39,44 @@ class Latch:
         """Take STOP back."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+
+
+class LatchKeeper:
+    """Holds and releases a latch from a thread of its own, in the order of the calls: a slow disk holds nobody up.
+
+    A disk may take a second to answer; who answers a STOP that late is taken for hung, and killed.
+
+    Parameters
+    ----------
+    latch : Latch
+        To keep.
+    failed : callable
+        Called from the thread with what kept it from being held.
+    """
+
+    def __init__(self, latch: Latch, failed: Callable[[OSError], None]) -> None:
+        self._latch = latch
+        self._failed = failed
+        self._wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="latch", daemon=True)
+        self._thread.start()
+
+    def hold(self, why: str) -> None:
+        """Let STOP hold soon."""
+        self._wanted.put(lambda: self._latch.hold(why))
+
+    def release(self) -> None:
+        """Take STOP back soon."""
+        self._wanted.put(self._latch.release)
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Do what is left, for at most this long."""
+        self._wanted.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (deed := self._wanted.get()) is not None:
+            try:
+                deed()
+            except OSError as exc:
+                self._failed(exc)

@@ -29,7 +29,7 @@ from realtime.playback.clips import ClipLibrary, Loop
 from realtime.playback.device_sink import rate_of_card
 from realtime.playback.door import Door
 from realtime.playback.gate import Gate
-from realtime.playback.latch import Latch
+from realtime.playback.latch import Latch, LatchKeeper
 from realtime.playback.loudness import DoseRule
 from realtime.playback.mixer import Mixer
 from realtime.playback.monitor import Monitor, dose_before
@@ -90,9 +90,10 @@ class Player:
             calibration = read_calibration(settings.calibration)
         self._chain = SafetyChain(_chain_settings(settings, calibration))
         self._block_frames = 2 * self._chain.chunk_frames
-        self._latch = Latch(settings.played_wav)
+        latch = Latch(settings.played_wav)
+        self._latch = LatchKeeper(latch, self._tell_no_latch)
         self._gate = Gate(settings.rate_hz)
-        if self._latch.held:
+        if latch.held:
             self._gate.stop()
         self._wanted: queue.SimpleQueue[protocol.Play | protocol.PlayStream] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
@@ -147,11 +148,11 @@ class Player:
                 self._events.put(protocol.Rejected(-1, f"Cannot do {command} now."))
 
     def _stop(self, why: str) -> None:
-        self._output.stop()  # first: the file may take its time
-        try:
-            self._latch.hold(why)
-        except OSError as exc:
-            self._events.put(protocol.Failed(f"STOP holds, but only in this player: {exc}.", self._output.kind))
+        self._output.stop()
+        self._latch.hold(why)
+
+    def _tell_no_latch(self, error: OSError) -> None:
+        self._events.put(protocol.Failed(f"STOP holds, but only in this player: {error}.", self._output.kind))
 
     def obey_guest(self, command: protocol.Command) -> protocol.Event:
         """Carry out what came by the door; what is played stays the live program's to say."""
@@ -198,6 +199,7 @@ class Player:
         self._hearing.tell()
         self._report_status()
         self._monitor.close()
+        self._latch.close()
         stats = self._output.outlet.stats()
         self._events.put(protocol.Ended(self._ending, stats.frames_played, stats.underruns, stats.peak))
 

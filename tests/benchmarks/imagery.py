@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import stats
 
-from offline_training.fit import fit_decoder
-from offline_training.fit_settings import FitSettings
+from offline_training.fit import fit_linear_map
 from offline_training.linear_map import LinearMap
 from offline_training.responses import Responses
 from offline_training.simulation.learner import Learner, LearnerSettings
@@ -45,7 +44,6 @@ from tests import builders
 
 IMAGERY_GAIN = 0.35
 WINDOW = Window(3, 10)
-QUICK_FIT = FitSettings(n_folds=2, alphas=(1e4,))  # for the bars that do not ask how well a decoder does
 LEARNER = LearnerSettings()
 FEEDBACK = FeedbackSettings("target", "any", threshold=ThresholdSettings(0.0, 0.1, 0.6))
 N_STRATEGIES, N_LEARNING_TRIALS = 8, 160
@@ -85,11 +83,11 @@ class Subject:
         return self.decoder.predict(self.trials.features)
 
 
-def subject(seed: int, gain: float, decoder: LinearMap | None = None, fit: FitSettings | None = None) -> Subject:
+def subject(seed: int, gain: float, decoder: LinearMap | None = None) -> Subject:
     """Simulate a session in which the test runs are imagined at this gain; the training runs do not depend on it."""
     simulated = simulate_responses(ResponseSettings(gain=gain), seed)
     responses, music = simulated.responses, simulated.music
-    decoder = decoder or fit_decoder(responses, music.embedding, fit).decoder
+    decoder = decoder or fit_linear_map(responses, music.embedding)
     return Subject(seed, decoder, music, trials_of(responses, music))
 
 
@@ -109,13 +107,13 @@ def scored(person: Subject, rows: slice | NDArray[np.bool_] = slice(None)) -> di
 class _Signals:
     """What a person's voxels say when they imagine a clip, and noise rows without any music."""
 
-    decoder: "_Rows"
+    decoder: "MapDecoder"
     catalogue: Catalogue
     of_clip: dict[str, NDArray[np.float32]]
     noise: NDArray[np.float32]
 
 
-class _Rows:
+class MapDecoder:
     """A linear map as a `Decoder`."""
 
     def __init__(self, fitted: LinearMap) -> None:
@@ -137,7 +135,7 @@ def _signals(silent: Subject, imagined: Subject) -> _Signals:
     clips = sorted(set(silent.trials.clip_ids))
     rows = np.stack([silent.music.embedding(clip) for clip in clips]).astype(np.float32)
     catalogue = Catalogue(SPACE, [Clip(clip, Path("none.wav")) for clip in clips], rows, rows.mean(axis=0))
-    return _Signals(_Rows(silent.decoder), catalogue, {clip: evoked[names == clip].mean(axis=0) for clip in clips},
+    return _Signals(MapDecoder(silent.decoder), catalogue, {clip: evoked[names == clip].mean(axis=0) for clip in clips},
                     silent.trials.features[:, kept])
 
 
@@ -176,7 +174,7 @@ class Person:
 
 def a_person(seed: int) -> Person:
     """Simulate a person who imagines, and who lies there without music; the decoder is trained on listening."""
-    silent = subject(seed, 0.0, fit=QUICK_FIT)
+    silent = subject(seed, 0.0)
     signals = _signals(silent, subject(seed, IMAGERY_GAIN, silent.decoder))
     runs = np.array(silent.trials.run_ids)
     return Person(seed, [scored(silent, runs == run) for run in np.unique(runs)], signals,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import haxby
-from tests.benchmarks import decoder
+from tests.benchmarks import decoder, free_run
 from tests.benchmarks.science_live import QUICK, WHOLE, live_path
 from tests.benchmarks.science_simulated import paper_recipe, planted_split, pure_noise
 
@@ -29,6 +29,7 @@ def _bars(quick: bool, tell: Tell) -> dict[str, Callable[[], dict[str, Bar]]]:
         "pure_noise": lambda: {"pure_noise": pure_noise(10 if quick else 100, tell)},
         "decoder": lambda: decoder.bars(2 if quick else 8, quick, tell),
         "decoder_pure_noise": lambda: {"decoder_pure_noise": decoder.pure_noise(10 if quick else 100, tell)},
+        "free_run": lambda: free_run.bars(1 if quick else 5, tell),
         "planted_split": lambda: {"planted_split": planted_split(tell)},
         "haxby": lambda: {"haxby": _haxby(tell)},
         "live": lambda: live_path(QUICK if quick else WHOLE, tell),
