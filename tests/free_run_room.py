@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 
 from realtime.bundle import Bundle
+from realtime.decoding.change import mean_variance
 from tests import builders
 
 CHANGE = 0.12
@@ -24,8 +25,8 @@ def bundle() -> Bundle:
     """Linear, 60 voxels, with maps that say how its evidence scatters."""
     made = builders.bundle()
     weights = np.random.default_rng(3).standard_normal((len(made.voxels), builders.DIM)).astype(np.float32)
-    volumes = np.arange(1, made.manifest.window_volumes + 1, dtype=np.float32)
-    maps = (np.sqrt(volumes) / SCATTER)[:, None, None] * np.eye(builders.DIM, dtype=np.float32)
+    scatter = SCATTER * np.sqrt([mean_variance(n) for n in range(1, made.manifest.window_volumes + 1)])
+    maps = (1.0 / scatter)[:, None, None].astype(np.float32) * np.eye(builders.DIM, dtype=np.float32)
     return replace(made, onnx=builders.linear_onnx(weights, np.zeros(builders.DIM)), evidence_map=maps,
                    clip_map=np.float32(GAIN) * maps)
 

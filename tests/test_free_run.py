@@ -17,7 +17,7 @@ from realtime.console.panels import evidence as evidence_panel
 from realtime.console.story import Story, hear
 from realtime.console.table import plain_row
 from realtime.console.view import look
-from realtime.decoding.change import NOISE_MEMORY, log_odds_of_new, mean_variance
+from realtime.decoding.change import APART, NOISE_MEMORY, NoiseLevel, log_odds_of_new, mean_variance
 from realtime.decoding.evidence import EvidenceSource, Schedule, TrialEvidence
 from realtime.decoding.free_run import FreeRunEvidence
 from realtime.decoding.onnx_decoder import OnnxDecoder
@@ -32,6 +32,7 @@ from realtime.session.record import decode_vector, read_documents
 from realtime.visit.plan import PlanSettings
 from tests import builders
 from tests import free_run_room as room
+from tests.benchmarks.free_run import Border, score_borders
 from tests.loopback import free_endpoint
 from tests.processes import command, finish, running
 
@@ -157,18 +158,18 @@ def test_a_mark_begins_a_segment_and_one_in_the_past_is_refused() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(3, 20), st.integers(2, 8), st.integers(0, 1000))
-def test_the_log_odds_are_those_of_two_gaussians(n_before: int, n_recent: int, seed: int) -> None:
+@given(st.integers(3, 20), st.integers(2, 8), st.floats(0.1, 10.0), st.integers(0, 1000))
+def test_the_log_odds_are_those_of_two_gaussians(n_before: int, n_recent: int, level: float, seed: int) -> None:
     """Naive twin: the joint density of both means, where one point evoked both, over that where two did."""
     rng = np.random.default_rng(seed)
     spread, before, recent = rng.uniform(0.1, 2, 3), *(rng.standard_normal((n, 3)) for n in (n_before, n_recent))
     expected = 0.0
     for axis in range(3):
         both = np.array([before[:, axis].mean(), recent[:, axis].mean()])
-        noise = np.diag([mean_variance(n_before), mean_variance(n_recent)])
+        noise = level * np.diag([mean_variance(n_before), mean_variance(n_recent)])
         shared, apart = noise + spread[axis], noise + spread[axis] * np.eye(2)
         expected += _log_density(both, apart) - _log_density(both, shared)
-    assert log_odds_of_new(list(before), list(recent), spread) == pytest.approx(expected, abs=1e-9)
+    assert log_odds_of_new(list(before), list(recent), spread, level) == pytest.approx(expected, abs=1e-9)
 
 
 def _log_density(values: np.ndarray, covariance: np.ndarray) -> float:
@@ -179,6 +180,30 @@ def test_the_variance_of_a_mean_is_that_of_noise_that_remembers() -> None:
     for n in (1, 2, 7):
         covariance = NOISE_MEMORY ** np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
         assert mean_variance(n) == pytest.approx(covariance.sum() / n**2)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.3, NOISE_MEMORY])
+def test_a_run_tells_how_large_its_noise_is_whatever_was_promised(memory: float) -> None:
+    shocks = np.random.default_rng(0).standard_normal((2000, 4))
+    for t in range(1, len(shocks)):
+        shocks[t] = memory * shocks[t - 1] + np.sqrt(1 - memory**2) * shocks[t]
+    for variance in (0.5, 4.0):
+        level, seen = NoiseLevel(), np.pad(np.sqrt(variance) * shocks, ((0, 0), (0, 2)))  # two axes tell nothing
+        assert level.variance == pytest.approx(1.0)
+        for before, volume in zip(seen[:-APART], seen[APART:], strict=True):
+            level = level.after(volume, before)
+        assert level.variance == pytest.approx(variance, rel=0.2)
+
+
+@pytest.mark.parametrize("promised", [0.4, 1.0, 2.5])
+def test_a_promise_that_is_wrong_by_as_much_as_between_people_changes_no_segment(promised: float) -> None:
+    maps = [np.float32(promised) * each for each in (BUNDLE.evidence_map, BUNDLE.clip_map)]
+    wrong = replace(BUNDLE, evidence_map=maps[0], clip_map=maps[1]).reliability
+    rows = features([(3, 30), (8, 30), (5, 30), (10, 30)], 1)
+    source = FreeRunEvidence(FreeRunSettings(), DECODER, wrong, MUSIC)
+    found = firsts(said(source, rows))
+    assert [min(abs(first - change) for first in found) <= 4 for change in (30, 60, 90)] == [True] * 3
+    assert len(found) <= 5
 
 
 def test_a_decoder_that_tells_nothing_never_sees_a_change() -> None:
@@ -290,3 +315,10 @@ def test_a_free_run_replays_to_the_byte(session: Path) -> None:
     start = next(read_documents(SessionFolder(session).record))
     assert start["decoding"]["mode"] == "free_run"
     assert start["window_volumes"] == FreeRunSettings().window_volumes
+
+
+def test_a_border_meets_one_change_and_only_where_it_lies_near_and_is_told_soon() -> None:
+    borders = [Border(49, 54), Border(51, 56), Border(80, 84), Border(112, 130)]
+    found = score_borders([50, 100, 110], borders, 2.0)
+    assert (found.n_changes, found.delays, found.n_false) == (3, (4,), 3)
+    assert score_borders([], borders, 2.0).n_false == 4

@@ -1,14 +1,15 @@
 """Whether the last volumes speak of something new, or the same goes on: a Bayes factor, causal. Pure, numpy only.
 
-Decoded volumes are looked at where their noise has unit variance (`Reliability.seen`, one volume). What a piece of
-music evokes there is a point, drawn from the spread of what the corpus evokes. The same goes on: the recent mean lies
-about the point that the volumes before have told. Something new began: it lies anywhere in that spread. Every border
-within the last `LONGEST_RECENT` usable volumes is asked, and the best one counts. Noise remembers: means of n volumes
-scatter as those of an autoregressive process do, of coefficient `NOISE_MEMORY`. How it was chosen: ADR 0037.
+Decoded volumes are looked at in the directions that the decoder sees (`steady`). What a piece of music evokes there is
+a point, drawn from the spread of what the corpus evokes. The same goes on: the recent mean lies about the point that
+the volumes before have told. Something new began: it lies anywhere in that spread. Every border within the last
+`LONGEST_RECENT` usable volumes is asked, and the best one counts. Noise remembers: means of n volumes scatter as those
+of an autoregressive process do, of coefficient `NOISE_MEMORY`. How large it is the run itself tells (`NoiseLevel`).
+How it was chosen: ADR 0037.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,11 @@ from realtime.reliability import Reliability
 Floats = NDArray[np.float64]
 
 NOISE_MEMORY = 0.6
-"""Correlation of decoding noise from one volume to the next; 0.63 and 0.68 in two calibrated people."""
+"""Correlation of decoding noise from one volume to the next; 0.60 to 0.72 in seven calibrated people."""
+APART = 4
+_FORGOTTEN = 1.0 - NOISE_MEMORY**APART
+PRIOR_VOLUMES = 10
+"""For so many volumes the noise that the reliability promises counts as measured."""
 SHORTEST_RECENT, LONGEST_RECENT = 2, 8
 FEWEST_BEFORE = 3
 N_CLIPS = 2000
@@ -43,8 +48,47 @@ class Change:
     log_odds: float
 
 
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Variance of the noise of one volume, a mean over directions, from how volumes differ that lie `APART` apart.
+
+    By then noise has forgotten most, however well it remembers; and a change of the music is few of the differences.
+
+    Attributes
+    ----------
+    differences : float
+        Sum of half the mean squares of differences.
+    n : int
+        How many of them.
+    """
+
+    differences: float = PRIOR_VOLUMES * _FORGOTTEN
+    n: int = PRIOR_VOLUMES
+
+    def after(self, volume: Floats, before: Floats) -> "NoiseLevel":
+        """The same after another volume (k,) and the one `APART` volumes before it."""
+        told = max(int(np.count_nonzero(volume)), 1)  # directions that nothing is seen along are exact zeros
+        return NoiseLevel(self.differences + 0.5 * float(np.square(volume - before).sum()) / told, self.n + 1)
+
+    @property
+    def variance(self) -> float:
+        """1 where there is as much as the reliability promises."""
+        return self.differences / self.n / _FORGOTTEN
+
+
+def steady(reliability: Reliability) -> Reliability:
+    """What one volume tells while music goes on, noise of about unit variance.
+
+    Taken from what all volumes of a trial tell together: the first of a trial is no such volume, for the response to it
+    has only begun.
+    """
+    scale = np.float32(np.sqrt(mean_variance(len(reliability.evidence_map))))
+    return replace(reliability, evidence_map=scale * reliability.evidence_map[-1:],
+                   clip_map=scale * reliability.clip_map[-1:])
+
+
 def evoked_spread(reliability: Reliability, index: MusicIndex) -> Floats:
-    """Variance (k,) of what the clips of a corpus evoke, in units of the noise of one volume."""
+    """Variance (k,) of what the clips of a corpus evoke in one volume."""
     clips = index.clips
     chosen = clips if len(clips) <= N_CLIPS else [clips[len(clips) * k // N_CLIPS] for k in range(N_CLIPS)]
     evoked = reliability.evoked(index.embeddings([clip.clip_id for clip in chosen]), 1)
@@ -52,7 +96,8 @@ def evoked_spread(reliability: Reliability, index: MusicIndex) -> Floats:
     return spread
 
 
-def likeliest_change(heard: Sequence[SeenVolume], first_volume: int, spread: Floats) -> Change | None:
+def likeliest_change(heard: Sequence[SeenVolume], first_volume: int, spread: Floats,
+                     noise: float) -> Change | None:
     """The border that divides best what was heard since `first_volume`; None while there are too few volumes.
 
     Parameters
@@ -63,18 +108,20 @@ def likeliest_change(heard: Sequence[SeenVolume], first_volume: int, spread: Flo
         Of what goes on.
     spread : float64 array of shape (k,)
         `evoked_spread`.
+    noise : float
+        Variance of one volume's noise, `NoiseLevel`.
     """
     present = [one for one in heard if one.volume >= first_volume]
     found = [Change(present[-n].volume, log_odds_of_new([one.seen for one in present[:-n]],
-                                                        [one.seen for one in present[-n:]], spread))
+                                                        [one.seen for one in present[-n:]], spread, noise))
              for n in range(SHORTEST_RECENT, LONGEST_RECENT + 1) if len(present) - n >= FEWEST_BEFORE]
     return max(found, key=lambda change: change.log_odds, default=None)
 
 
-def log_odds_of_new(before: Sequence[Floats], recent: Sequence[Floats], spread: Floats) -> float:
+def log_odds_of_new(before: Sequence[Floats], recent: Sequence[Floats], spread: Floats, noise: float) -> float:
     """Log odds that `recent` volumes are of something new, against that they are of what `before` was of."""
     known, now = np.mean(before, axis=0), np.mean(recent, axis=0)
-    noise_before, noise_now = mean_variance(len(before)), mean_variance(len(recent))
+    noise_before, noise_now = noise * mean_variance(len(before)), noise * mean_variance(len(recent))
     weight = spread / (spread + noise_before)
     same = spread * noise_before / (spread + noise_before) + noise_now
     new = spread + noise_now

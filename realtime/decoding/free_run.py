@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.decoding.change import LONGEST_RECENT, SeenVolume, evoked_spread, likeliest_change
+from realtime.decoding.change import (
+    APART,
+    LONGEST_RECENT,
+    NoiseLevel,
+    SeenVolume,
+    evoked_spread,
+    likeliest_change,
+    steady,
+)
 from realtime.decoding.evidence import checked_features
 from realtime.decoding.settings import FreeRunSettings
 from realtime.errors import EventsError
@@ -34,6 +42,8 @@ class FreeRunState:
         Usable ones that are still remembered.
     decoded : float32 array of shape (n, dim)
         What they decode to.
+    noise : NoiseLevel
+        Measured so far.
     """
 
     last_volume: int
@@ -42,6 +52,7 @@ class FreeRunState:
     marked: int
     volumes: NDArray[np.intp]
     decoded: NDArray[np.float32]
+    noise: NoiseLevel
 
 
 class FreeRunEvidence:
@@ -61,10 +72,11 @@ class FreeRunEvidence:
 
     def __init__(self, settings: FreeRunSettings, decoder: Decoder, reliability: Reliability,
                  index: MusicIndex) -> None:
-        self._settings, self._decoder, self._reliability = settings, decoder, reliability
-        self._spread = evoked_spread(reliability, index)
+        self._settings, self._decoder, self._steady = settings, decoder, steady(reliability)
+        self._spread = evoked_spread(self._steady, index)
         self._log_odds_wanted = float(np.log(settings.change_odds))
         self._heard: list[SeenVolume] = []
+        self._noise = NoiseLevel()
         self._last_volume, self._segment, self._first_volume, self._marked = -1, -1, -1, -1
 
     def trial_of(self, volume_index: int) -> int:
@@ -84,7 +96,7 @@ class FreeRunEvidence:
         odds = 0.0
         if counted is not None:
             decoded = self._decoder.decode(counted)
-            self._heard.append(SeenVolume(volume_index, decoded, self._seen(decoded)))
+            self._hear(SeenVolume(volume_index, decoded, self._seen(decoded)))
             odds = self._look(volume_index)
         kept_from = volume_index + 1 - self._settings.window_volumes
         self._heard = [one for one in self._heard if one.volume >= kept_from - LONGEST_RECENT]
@@ -112,7 +124,7 @@ class FreeRunEvidence:
         dim = self._decoder.space.dim
         return FreeRunState(self._last_volume, self._segment, self._first_volume, self._marked,
                             np.array([one.volume for one in self._heard], np.intp),
-                            np.array([one.decoded for one in self._heard], np.float32).reshape(-1, dim))
+                            np.array([one.decoded for one in self._heard], np.float32).reshape(-1, dim), self._noise)
 
     @classmethod
     def restore(cls, state: FreeRunState, settings: FreeRunSettings, decoder: Decoder, reliability: Reliability,
@@ -121,18 +133,25 @@ class FreeRunEvidence:
         evidence = cls(settings, decoder, reliability, index)
         evidence._last_volume, evidence._marked = state.last_volume, state.marked
         evidence._segment, evidence._first_volume = state.segment, state.first_volume
+        evidence._noise = state.noise
         evidence._heard = [SeenVolume(int(volume), decoded.copy(), evidence._seen(decoded))
                            for volume, decoded in zip(state.volumes, state.decoded, strict=True)]
         return evidence
 
     def _seen(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
-        return self._reliability.seen(decoded, 1).astype(np.float64)
+        return self._steady.seen(decoded, 1).astype(np.float64)
+
+    def _hear(self, heard: SeenVolume) -> None:
+        for before in self._heard[-APART:]:
+            if before.volume == heard.volume - APART:
+                self._noise = self._noise.after(heard.seen, before.seen)
+        self._heard.append(heard)
 
     def _look(self, volume_index: int) -> float:
         """Begin the first segment, or another where a change is seen; the log odds of one."""
         if self._segment < 0:
             self._begin(volume_index)
-        change = likeliest_change(self._heard, self._first_volume, self._spread)
+        change = likeliest_change(self._heard, self._first_volume, self._spread, self._noise.variance)
         if change is None:
             return 0.0
         if change.log_odds > self._log_odds_wanted:

@@ -43,6 +43,7 @@ from realtime.session.events import events_of
 from tests import builders
 
 IMAGERY_GAIN = 0.35
+GAINS = (0.1, 0.2, 0.35, 0.5, 1.0, 2.0)
 WINDOW = Window(3, 10)
 LEARNER = LearnerSettings()
 FEEDBACK = FeedbackSettings("target", "any", threshold=ThresholdSettings(0.0, 0.1, 0.6))
@@ -182,9 +183,23 @@ def a_person(seed: int) -> Person:
 
 
 def identified(seed: int) -> dict[str, Any]:
-    """One person's imagery and perception with the same decoder."""
+    """One person's imagery and perception with the same decoder, and what comes between and beyond."""
     heard = subject(seed, 1.0)
-    return {"seed": seed, "perception": scored(heard), "imagery": scored(subject(seed, IMAGERY_GAIN, heard.decoder))}
+    silent = subject(seed, 0.0, heard.decoder)
+    return {"seed": seed, "perception": scored(heard), "imagery": scored(subject(seed, IMAGERY_GAIN, heard.decoder)),
+            "by_gain": _by_gain(silent, heard)}
+
+
+def _by_gain(silent: Subject, heard: Subject) -> dict[str, float]:
+    """Identification with the same noise under so much of the response, and without noise.
+
+    The scaler divides by what it has seen, so that a response that is mixed in behind it stands for a slightly
+    smaller one.
+    """
+    trials, evoked = silent.trials, heard.trials.features - silent.trials.features
+    rows = {f"{gain:g}": trials.features + np.float32(gain) * evoked for gain in GAINS} | {"without noise": evoked}
+    return {name: identification_accuracy(silent.decoder.predict(each), trials.targets, trials.clip_ids).mean
+            for name, each in rows.items()}
 
 
 def identification(people: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -193,7 +208,9 @@ def identification(people: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"gain": IMAGERY_GAIN, "subjects": len(people), "persons": list(people),
             "imagery_mean": float(np.mean([each["identification"] for each in imagined])),
             "perception_mean": float(np.mean([person["perception"]["identification"] for person in people])),
-            "above_p99": sum(each["identification"] > each["p99"] for each in imagined)}
+            "above_p99": sum(each["identification"] > each["p99"] for each in imagined),
+            "by_gain_mean": {name: float(np.mean([person["by_gain"][name] for person in people]))
+                             for name in people[0]["by_gain"]}}
 
 
 def nothing(people: Sequence[Person]) -> dict[str, Any]:

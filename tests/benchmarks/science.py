@@ -29,7 +29,7 @@ def _bars(quick: bool, tell: Tell) -> dict[str, Callable[[], dict[str, Bar]]]:
         "pure_noise": lambda: {"pure_noise": pure_noise(10 if quick else 100, tell)},
         "decoder": lambda: decoder.bars(2 if quick else 8, quick, tell),
         "decoder_pure_noise": lambda: {"decoder_pure_noise": decoder.pure_noise(10 if quick else 100, tell)},
-        "free_run": lambda: free_run.bars(1 if quick else 5, tell),
+        "free_run": lambda: free_run.bars(2 if quick else 10, tell),
         "planted_split": lambda: {"planted_split": planted_split(tell)},
         "haxby": lambda: {"haxby": _haxby(tell)},
         "live": lambda: live_path(QUICK if quick else WHOLE, tell),
