@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two at a time, since most tests wait for a process or a clock; what failed beside another must pass alone.
+PYTEST = $(BIN)/python -m pytest -m 'not long' $(ARGS)
+TESTS = $(PYTEST) -n 2 --dist loadfile || $(PYTEST) --last-failed --last-failed-no-failures none
 PIP := $(BIN)/pip --disable-pip-version-check
 EXTRAS ?= broker,dicom,trigger,console,lsl,train,corpus,ann,cluster,bench,test
 
@@ -22,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/innerear demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not long' $(ARGS)
+	$(TESTS)
 
 test-long: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),fuzz]'
@@ -32,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not long' $(ARGS)
+	$(TESTS)
 
 bench: $(STAMP)
 	$(BIN)/innerear bench $(ARGS)

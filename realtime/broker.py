@@ -1,5 +1,6 @@
 """An MQTT broker inside this program, for the demo and for one machine without Mosquitto."""
 
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,8 @@ from contextlib import asynccontextmanager
 from realtime.errors import SessionError
 
 LOOPBACK = "127.0.0.1"
+_GIVEN_TO_NOBODY = range(20000, 32000)  # below what Linux, macOS and Windows take for connections of their own
+_TRIES = 100
 
 
 @asynccontextmanager
@@ -57,18 +60,32 @@ async def embedded_broker(port: int = 1883) -> AsyncIterator[int]:
 def free_port(port: int = 0) -> int:
     """The loopback port, or a free one for 0, tried before the broker does: its own refusal is a stack trace.
 
+    A free one is none that the system gives to connections by itself: until it is listened on, no other program comes
+    upon it but by the same kind of chance.
+
     Raises
     ------
     SessionError
         The port is taken or not allowed.
     """
+    if port:
+        if reason := _refused(port):
+            raise SessionError(_busy(port, reason))
+        return port
+    for tried in random.SystemRandom().sample(_GIVEN_TO_NOBODY, _TRIES):
+        if not _refused(tried):
+            return tried
+    raise SessionError(_busy(0, f"of {_TRIES} ports none was free"))
+
+
+def _refused(port: int) -> str:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except (OSError, OverflowError) as exc:
-            raise SessionError(_busy(port, str(exc))) from exc
-        return int(probe.getsockname()[1])
+            return str(exc)
+    return ""
 
 
 def _busy(port: int, reason: str) -> str:

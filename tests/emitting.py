@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from realtime.broker import free_port
 from scanner_bridge.emitters.afni import AfniEmitter
 from scanner_bridge.emitters.cstore import CStoreEmitter
 from scanner_bridge.emitters.disturbance import Disturbance
@@ -18,7 +19,6 @@ from scanner_bridge.sources import open_source
 from scanner_bridge.sources.address import Address
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.sources.store_settings import StoreSettings
-from tests.loopback import free_port
 
 WAIT_S = 20.0
 VOLUME_KINDS = ("afni", "pyneal", "vsend")

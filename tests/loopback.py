@@ -1,12 +1,6 @@
 """Addresses of this machine that nobody holds now."""
 
-import socket
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from realtime.broker import free_port
 
 
 def free_endpoint() -> str:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from realtime.broker import free_port
 from scanner_bridge.keys import write_key_files
 from scanner_bridge.sockets import new_key_pair
 from tests.live_end import a_header
-from tests.loopback import free_endpoint, free_port
+from tests.loopback import free_endpoint
 from tests.road import Road, road
 
 TWO_TR_S = 2 * a_header().tr_s

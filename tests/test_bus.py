@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.broker import embedded_broker
+from realtime.broker import embedded_broker, free_port
 from realtime.bus import NO_DELAY, OFFLINE, STATUS_KEPT, BusSettings, MqttBus, _decode
 from realtime.errors import ConfigError, SessionError
-from tests.loopback import free_port
 
 BROKER = """
 import asyncio, sys

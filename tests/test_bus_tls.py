@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from realtime.__main__ import app
+from realtime.broker import free_port
 from realtime.broker_address import BrokerAddress, BrokerTls, broker_address
 from realtime.bus import BusSettings, MqttBus, watch_session
 from realtime.config import BrokerSettings, LiveSettings, make_settings
 from realtime.errors import ConfigError
-from tests.loopback import free_port
 
 left_by_paho = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # after a failed handshake
 needs_mosquitto = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")

@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from typer.testing import CliRunner
 
+from realtime.broker import free_port
 from scanner_bridge.__main__ import app
 from scanner_bridge.emitters.cstore import CStoreEmitter
 from scanner_bridge.emitters.disturbance import Disturbance
@@ -36,7 +37,7 @@ from scanner_bridge.volume import RunEnd, Volume
 from tests import dicom_builder as made
 from tests.emitting import VOLUME_KINDS, WAIT_S, doing, emitter
 from tests.live_end import live_program
-from tests.loopback import free_endpoint, free_port
+from tests.loopback import free_endpoint
 from tests.recorded_series import DATA, needs_data, series_folder
 
 TEXT, UID, DATE = "CANARY", "987654321987", "19010203"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from realtime.broker import free_port
 from realtime.config import BridgeSettings, BrokerSettings, ConsoleSettings, LiveSettings, PlaybackSettings
 from realtime.console.findings import LINKS, Finding, first_broken
 from realtime.console.preflight import preflight
 from realtime.playback.latch import Latch
 from realtime.session.folder import SessionFolder
-from tests.loopback import free_endpoint, free_port
+from tests.loopback import free_endpoint
 from tests.processes import World, command
 from tests.test_bus import BrokerProcess
 

@@ -19,6 +19,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
+from realtime.broker import free_port
 from scanner_bridge.emitters.cstore import CStoreEmitter
 from scanner_bridge.emitters.disturbance import Disturbance
 from scanner_bridge.emitters.recorded import recorded_files
@@ -29,7 +30,6 @@ from scanner_bridge.sources.settings import SourceSettings, settings_for
 from scanner_bridge.sources.store_settings import StoreSettings, Tls
 from scanner_bridge.volume import Volume
 from tests.emitting import TITLES, WAIT_S, doing
-from tests.loopback import free_port
 from tests.test_bridge_transport import live_program
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zmq
 
+from realtime.broker import free_port
 from scanner_bridge.emitters.disturbance import Disturbance
 from scanner_bridge.emitters.rehearsal import Pace, send_volumes
 from scanner_bridge.errors import PeerGone, SourceError
@@ -20,7 +21,6 @@ from scanner_bridge.sources.settings import SourceSettings, settings_for
 from scanner_bridge.volume import RunHeader, Volume
 from scanner_bridge.waiting import Stop, StopRequested
 from tests.emitting import doing, emitted, emitter, listening
-from tests.loopback import free_port
 
 KINDS = ("afni", "pyneal", "vsend")
 OPTIONS: dict[str, dict[str, Any]] = {

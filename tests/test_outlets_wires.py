@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from realtime.broker import free_port
 from realtime.outlets.afni import afni_motion
 from realtime.outlets.pyneal import PynealResults
 from realtime.session.record import encode_vector
-from tests.loopback import free_port
 from tests.outlet_room import RUNNING, Voice, a_step, outlets
 from tests.processes import until
 from tests.scanner_room import Room

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
+from realtime.broker import free_port
 from realtime.errors import CatalogueError
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue, read_catalogue
@@ -16,7 +17,6 @@ from realtime.music.index_faiss import FaissIndex, make_faiss
 from realtime.music.index_places import open_index
 from realtime.music.index_qdrant import connect, open_qdrant, upload
 from realtime.ports import MusicIndex
-from tests.loopback import free_port
 from tests.qdrant_room import qdrant_server
 
 SPACE = EmbeddingSpace("test", 8, "0" * 64)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from realtime.broker import free_port
 from scanner_bridge.__main__ import app
 from scanner_bridge.emitters.disturbance import Arrival, Disturbance, disturbed
 from scanner_bridge.emitters.folder import FolderEmitter, WriteStyle
@@ -24,7 +25,6 @@ from scanner_bridge.sources.dicom_reader import read_image
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import RunEnd, Volume
 from tests.emitting import doing
-from tests.loopback import free_port
 from tests.test_bridge_sources import FakeTime
 from tests.test_bridge_transport import live_program
 

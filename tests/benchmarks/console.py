@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 from scipy import stats
 
+from realtime.broker import free_port
 from realtime.bundle import read_bundle, write_bundle
 from realtime.console.story import Story, hear
 from realtime.playback.halt import rearm
@@ -26,7 +27,6 @@ from scanner_bridge.volume import RunEnd
 from tests import builders
 from tests.browser import chromium
 from tests.console_room import Watcher
-from tests.loopback import free_port
 from tests.processes import World, command, finish, make_world, running, until
 from tests.scanner_room import Room, Scanner, live
 from tests.test_bus import BrokerProcess
