@@ -338,7 +338,8 @@ def test_a_second_sender_is_refused_while_a_run_comes(caplog: pytest.LogCaptureF
 def test_a_sender_that_announces_itself_and_never_comes_is_forgotten(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scanner_bridge.sources.afni._DATA_CHANNEL_S", 0.1)
+    # long enough for a sender that does come, and has to wait for a core
+    monkeypatch.setattr("scanner_bridge.sources.afni._DATA_CHANNEL_S", 0.7)
     source = listening("afni", expect=5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

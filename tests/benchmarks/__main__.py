@@ -126,7 +126,7 @@ def console(json_file: JsonOption = None,
 
     if only not in ("", *PARTS):
         fail(f"there is no part {only!r}; choose one of {', '.join(PARTS)}")
-    figures = measure(presses, volumes, only)
+    figures = measure(presses, volumes, only, lambda text: typer.echo(f"{text} ...", err=True))
     Console().print_json(data=figures)
     write_figures(json_file, {"benchmark": "console", **figures})
 

@@ -342,7 +342,7 @@ PARTS: dict[str, Callable[[Bench], Figures]] = {
     "soak": lambda _bench: soak()}
 
 
-def measure(presses: int, n_volumes: int, only: str = "") -> Figures:
+def measure(presses: int, n_volumes: int, only: str, say: Callable[[str], None]) -> Figures:
     """All bars, or one part of `PARTS`."""
     os.environ.setdefault("XDG_STATE_HOME", tempfile.mkdtemp())
     figures: Figures = {}
@@ -350,5 +350,6 @@ def measure(presses: int, n_volumes: int, only: str = "") -> Figures:
         bench = Bench(Path(scratch), broker.port, presses, n_volumes)
         for name, part in PARTS.items():
             if only in ("", name):
+                say(f"measuring {name}")
                 figures |= part(bench)
     return figures
