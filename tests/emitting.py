@@ -1,10 +1,13 @@
 """A live export over a real socket: an emitter in a thread, and the source that hears it."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from realtime.broker import free_port
 from scanner_bridge.emitters.afni import AfniEmitter
@@ -19,6 +22,7 @@ from scanner_bridge.sources import open_source
 from scanner_bridge.sources.address import Address
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.sources.store_settings import StoreSettings
+from scanner_bridge.volume import Volume
 
 WAIT_S = 20.0
 VOLUME_KINDS = ("afni", "pyneal", "vsend")
@@ -90,3 +94,22 @@ def stored(path: Path) -> Iterator[VolumeSource]:
             yield opened
     finally:
         opened.close()
+
+
+def simulated(**changes: Any) -> Any:
+    return open_source(SourceSettings(kind="simulated", **{"n_volumes": 5, "shape": (8, 7, 5), **changes}))
+
+
+def assert_heard(heard: list[Volume], sent: list[Volume]) -> None:
+    assert [volume.index for volume in heard] == [volume.index for volume in sent]
+    for one, other in zip(heard, sent, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+        assert one.data.dtype == other.data.dtype
+        np.testing.assert_allclose(one.affine, other.affine, atol=1e-4)
+        assert one.tr_s == other.tr_s
+
+
+def put(source: Any, *messages: bytes) -> None:
+    for message in messages:
+        with socket.create_connection((source.address.host, source.address.port)) as connection:
+            connection.sendall(message)
