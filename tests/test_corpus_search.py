@@ -139,7 +139,7 @@ def test_a_calibrated_selection_is_still_at_rest_and_no_more_cautious_than_it_mu
     assert false_switches(rest, chosen.settings) == chosen.switches_per_minute
     factor = np.exp(chosen.raised_sd * chosen.lead_sd)
     assert chosen.settings.genre_odds == pytest.approx(1.5 * factor, rel=0.01)
-    assert chosen.settings.clip_odds == pytest.approx(10.0 * factor, rel=0.01)
+    assert chosen.settings.clip_odds == pytest.approx(20.0 * factor, rel=0.01)
     other = rest_from(rest_of(400, index, seed=2), index)
     assert false_switches(other, chosen.settings) < false_switches(other, SelectionSettings())
     assert calibrate(rest, most_per_minute=0.2).raised_sd >= chosen.raised_sd

@@ -54,13 +54,13 @@ def test_another_genre_must_be_so_many_times_as_probable(shares: list[float], pl
 
 
 def test_another_clip_of_the_same_genre_must_be_far_more_probable() -> None:
-    assert step(SelectionState("a"), belief_in([1, 9, 1, 1])).kind == "keep"
-    assert step(SelectionState("a"), belief_in([1, 11, 1, 1])).state.playing == "b"
+    assert step(SelectionState("a"), belief_in([1, 19, 1, 1])).kind == "keep"
+    assert step(SelectionState("a"), belief_in([1, 21, 1, 1])).state.playing == "b"
 
 
 def test_music_without_genres_is_chosen_clip_by_clip() -> None:
-    assert step(SelectionState("a"), belief_in([1, 9, 1, 1], {})).kind == "keep"
-    assert step(SelectionState("a"), belief_in([1, 11, 1, 1], {})).state.playing == "b"
+    assert step(SelectionState("a"), belief_in([1, 19, 1, 1], {})).kind == "keep"
+    assert step(SelectionState("a"), belief_in([1, 21, 1, 1], {})).state.playing == "b"
 
 
 def test_a_clip_that_is_no_candidate_any_more_gives_way() -> None:

@@ -36,7 +36,7 @@ class SelectionSettings:
     """
 
     genre_odds: float = 1.5
-    clip_odds: float = 10.0
+    clip_odds: float = 20.0
     dwell_s: float = 2.0
     times_chance: float = 2.0
     excluded: tuple[str, ...] = ()
