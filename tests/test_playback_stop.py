@@ -119,6 +119,23 @@ def test_a_disk_that_takes_its_time_neither_holds_stop_up_nor_costs_the_player_i
     asyncio.run(session())
 
 
+def test_a_folder_that_takes_no_latch_or_keeps_it_is_told_and_stop_and_rearm_act(
+    clip: Clip, settings: PlayerSettings
+) -> None:
+    async def session() -> None:
+        async with await PlayerClient.start(settings, [clip]) as player:
+            events = player.events()
+            Latch(settings.played_wav).path.mkdir()  # nobody can write or remove a file of that name
+            player.stop()
+            assert "STOP holds, but only in this player" in (await until(events, protocol.Failed)).reason
+            await until(events, protocol.Status, lambda status: status.stopped)
+            player.rearm()
+            assert "the next player will be silent" in (await until(events, protocol.Failed)).reason
+            await until(events, protocol.Status, lambda status: not status.stopped)
+
+    asyncio.run(session())
+
+
 def test_a_player_that_does_not_answer_is_not_killed_for_being_rearmed(
     clip: Clip, settings: PlayerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,23 +51,23 @@ class LatchKeeper:
     latch : Latch
         To keep.
     failed : callable
-        Called from the thread with what kept it from being held.
+        Called from the thread with a sentence when the folder does not let it.
     """
 
-    def __init__(self, latch: Latch, failed: Callable[[OSError], None]) -> None:
+    def __init__(self, latch: Latch, failed: Callable[[str], None]) -> None:
         self._latch = latch
         self._failed = failed
-        self._wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[tuple[Callable[[], None], str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="latch", daemon=True)
         self._thread.start()
 
     def hold(self, why: str) -> None:
         """Let STOP hold soon."""
-        self._wanted.put(lambda: self._latch.hold(why))
+        self._wanted.put((lambda: self._latch.hold(why), "STOP holds, but only in this player"))
 
     def release(self) -> None:
         """Take STOP back soon."""
-        self._wanted.put(self._latch.release)
+        self._wanted.put((self._latch.release, "The sound is let through, but the next player will be silent"))
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Do what is left, for at most this long."""
@@ -75,8 +75,9 @@ class LatchKeeper:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (deed := self._wanted.get()) is not None:
+        while (wanted := self._wanted.get()) is not None:
+            deed, otherwise = wanted
             try:
                 deed()
             except OSError as exc:
-                self._failed(exc)
+                self._failed(f"{otherwise}: {exc}.")

@@ -151,8 +151,8 @@ class Player:
         self._output.stop()
         self._latch.hold(why)
 
-    def _tell_no_latch(self, error: OSError) -> None:
-        self._events.put(protocol.Failed(f"STOP holds, but only in this player: {error}.", self._output.kind))
+    def _tell_no_latch(self, reason: str) -> None:
+        self._events.put(protocol.Failed(reason, self._output.kind))
 
     def obey_guest(self, command: protocol.Command) -> protocol.Event:
         """Carry out what came by the door; what is played stays the live program's to say."""
