@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Two at a time, since most tests wait for a process or a clock; what failed beside another must pass alone.
-PYTEST = $(BIN)/python -m pytest -m 'not long' $(ARGS)
-TESTS = $(PYTEST) -n 2 --dist loadfile || $(PYTEST) --last-failed --last-failed-no-failures none
+# Two at a time, since most tests wait for a process or a clock.
+TESTS = $(BIN)/python -m pytest -m 'not long' -n 2 --dist loadfile $(ARGS)
 PIP := $(BIN)/pip --disable-pip-version-check
 EXTRAS ?= broker,dicom,trigger,console,lsl,train,corpus,ann,cluster,bench,test
 

@@ -206,6 +206,15 @@ def test_a_promise_that_is_wrong_by_as_much_as_between_people_changes_no_segment
     assert len(found) <= 5
 
 
+def test_what_a_trials_first_volumes_tell_has_no_say_in_a_run_without_trials() -> None:
+    """They come when the response has hardly begun: of music that goes on a volume tells more."""
+    scale = np.full((len(BUNDLE.evidence_map), 1, 1), 1e-3, np.float32)
+    scale[-1] = 1.0
+    faint = replace(BUNDLE, clip_map=scale * BUNDLE.clip_map).reliability
+    rows = features([(3, 25), (8, 25), (5, 25)])
+    assert bits(said(FreeRunEvidence(FreeRunSettings(), DECODER, faint, MUSIC), rows)) == bits(said(free_run(), rows))
+
+
 def test_a_decoder_that_tells_nothing_never_sees_a_change() -> None:
     blind = replace(BUNDLE, evidence_map=BUNDLE.evidence_map[:, :0], clip_map=BUNDLE.clip_map[:, :0])
     source = FreeRunEvidence(FreeRunSettings(change_odds=1.01), DECODER, blind.reliability, MUSIC)

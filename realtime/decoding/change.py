@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 NOISE_MEMORY = 0.6
 """Correlation of decoding noise from one volume to the next; 0.60 to 0.72 in seven calibrated people."""
 APART = 4
+"""Volumes between two that are compared to measure the noise: by then little of it is remembered, in whatever way."""
 _FORGOTTEN = 1.0 - NOISE_MEMORY**APART
 PRIOR_VOLUMES = 10
 """For so many volumes the noise that the reliability promises counts as measured."""

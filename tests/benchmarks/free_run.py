@@ -1,7 +1,6 @@
 """Music without onsets on simulated people: how many of its changes are met, how late, and how many borders are none.
 
-Part of `innerear bench science`; alone with `--only free_run`. Nothing of these people was looked at when the detector
-was chosen (decision 0037).
+Part of `innerear bench science`; alone with `--only free_run`. The detector was chosen on other people (decision 0037).
 """
 
 from collections.abc import Callable, Sequence
