@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from scanner_bridge.emitters.recorded import recorded_files
 from scanner_bridge.emitters.rehearsal import Pace, send_files
 from scanner_bridge.errors import SourceError
 from scanner_bridge.sources import open_source
+from scanner_bridge.sources.cstore import CStoreSource
 from scanner_bridge.sources.settings import SourceSettings, settings_for
 from scanner_bridge.sources.store_settings import StoreSettings, Tls
 from scanner_bridge.volume import Volume
-from tests.emitting import TITLES, WAIT_S, doing
+from tests.emitting import TITLES, WAIT_S, StandingClock, doing
 from tests.test_bridge_transport import live_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,12 @@ def _quiet_library() -> Iterator[None]:
 def listening(store: StoreSettings = TITLES, **changes: Any) -> Any:
     settings = {"listen": "127.0.0.1:0", "wait_s": WAIT_S, "follow_s": 1.0, "store": store, **changes}
     return open_source(SourceSettings(kind="cstore", **settings))
+
+
+def followed(clock: Callable[[], float], store: StoreSettings = TITLES) -> CStoreSource:
+    """A receiver whose run ends with a second of silence, by a clock of ours."""
+    asked = SourceSettings(kind="cstore", listen="127.0.0.1:0", wait_s=WAIT_S, follow_s=1.0, store=store)
+    return CStoreSource(asked, clock=clock)
 
 
 def sender(source: Any, **changes: Any) -> CStoreEmitter:
@@ -93,9 +100,10 @@ def image(path: Path, *, n_frames: int = 1, **fields: Any) -> Path:
     + [pytest.param("ge_dv26_interleaved", marks=[*needs_data, pytest.mark.long])],
 )
 def test_a_series_arrives_as_it_was_recorded(series: str) -> None:
-    source = listening()
-    recorded = open_source(DICOM / series / "dicom")
-    with doing(lambda: store(source, DICOM / series / "dicom", Disturbance(shuffle_s=2.0, duplicate=0.2))):
+    clock = StandingClock()
+    source, recorded = followed(clock), open_source(DICOM / series / "dicom")
+    disturbed = Disturbance(shuffle_s=2.0, duplicate=0.2)
+    with clock.standing_for(lambda: store(source, DICOM / series / "dicom", disturbed)):
         header, heard = source.header, list(source)
     source.close()
     source.close()
@@ -115,6 +123,32 @@ def test_lost_images_are_gaps_and_a_long_run_ends_with_the_expected_number(caplo
         assert [volume.index for volume in source] == [0, 1, 3, 5]
         source.close()
     assert "volumes 2 to 2 did not come" in caplog.text
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DICOM.is_dir(), reason="the recorded scanner data are not here")
+def test_what_came_while_the_program_was_held_up_is_no_silence() -> None:
+    """A disk, or a suspended computer, may hold us up for longer than a run may be silent."""
+    clock = HeldUp()
+    source = followed(clock)
+    store(source, MOSAIC)
+    heard = []
+    for volume in source:
+        heard.append(volume)
+        clock.now_s += 60.0  # as when its spool cannot be written
+    assert_same(heard, list(open_source(MOSAIC)))
+    source.close()
+
+
+class HeldUp:
+    """A clock whose every look is a tick later."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 0.001
+        return self.now_s
 
 
 def test_without_titles_nothing_listens() -> None:
@@ -202,13 +236,14 @@ GARBAGE = [
 @pytest.mark.data
 @pytest.mark.skipif(not DICOM.is_dir(), reason="the recorded scanner data are not here")
 def test_strangers_and_the_silent_keep_nobody_out() -> None:
-    source = listening()
+    clock = StandingClock()
+    source = followed(clock)
     connections = [socket.create_connection((source.address.host, source.address.port)) for _ in range(8)]
     for connection, garbage in zip(connections, GARBAGE, strict=False):
         connection.sendall(garbage)
     for connection in connections[:6]:
         connection.close()
-    with doing(lambda: store(source, MOSAIC)):
+    with clock.standing_for(lambda: store(source, MOSAIC)):
         assert_same(list(source), list(open_source(MOSAIC)))
     source.close()
     for connection in connections[6:]:
@@ -218,13 +253,14 @@ def test_strangers_and_the_silent_keep_nobody_out() -> None:
 @pytest.mark.data
 @pytest.mark.skipif(not DICOM.is_dir(), reason="the recorded scanner data are not here")
 def test_a_sender_that_is_killed_may_come_back_and_store_everything_again() -> None:
-    source = listening(follow_s=5.0, wait_s=60.0)
+    clock = StandingClock()
+    source = followed(clock)
     replaying = [sys.executable, "-m", "scanner_bridge", "replay", str(MOSAIC), str(source.address), "--to", "cstore"]
     with subprocess.Popen([*replaying, "--speed", "5"], cwd=ROOT) as first:
         volumes = iter(source)
         heard = [next(volumes)]
         first.kill()
-    with doing(lambda: store(source, MOSAIC)):  # and sends all again
+    with clock.standing_for(lambda: store(source, MOSAIC)):  # and sends all again
         assert_same([*heard, *volumes], list(open_source(MOSAIC)))
     source.close()
 
@@ -260,7 +296,8 @@ def tls(folder: Path, name: str) -> Tls:
 def test_over_tls_known_peers_store_and_strangers_and_the_silent_do_not(
     certificates: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = listening(StoreSettings("INNEREAR", ("SCANNER",), tls(certificates, "bridge")))
+    clock = StandingClock()
+    source = followed(clock, StoreSettings("INNEREAR", ("SCANNER",), tls(certificates, "bridge")))
     address = (source.address.host, source.address.port)
     with socket.create_connection(address):  # never says a word
         with socket.create_connection(address) as plain:
@@ -272,7 +309,7 @@ def test_over_tls_known_peers_store_and_strangers_and_the_silent_do_not(
             with context.wrap_socket(plain, server_hostname="127.0.0.1") as unknown:
                 with pytest.raises(ssl.SSLError, match="unknown ca"):
                     unknown.recv(1)
-        with doing(lambda: store(source, MOSAIC, tls=tls(certificates, "scanner"))):
+        with clock.standing_for(lambda: store(source, MOSAIC, tls=tls(certificates, "scanner"))):
             assert_same(list(source), list(open_source(MOSAIC)))
     source.close()
     assert caplog.text.count("no TLS connection") >= 2

@@ -21,10 +21,11 @@ from scanner_bridge.emitters.rehearsal import Pace, in_time, send_files
 from scanner_bridge.errors import SourceError
 from scanner_bridge.rehearse import Destination, rehearse
 from scanner_bridge.sources import open_source
+from scanner_bridge.sources.dicom_folder import DicomFolderSource
 from scanner_bridge.sources.dicom_reader import read_image
 from scanner_bridge.sources.settings import SourceSettings
 from scanner_bridge.volume import RunEnd, Volume
-from tests.emitting import doing
+from tests.emitting import StandingClock
 from tests.test_bridge_sources import FakeTime
 from tests.test_bridge_transport import live_program
 
@@ -162,6 +163,13 @@ def assert_same(heard: list[Volume], sent: list[Volume]) -> None:
         np.testing.assert_array_equal(one.affine, other.affine)
 
 
+def followed(folder: Path, clock: StandingClock) -> DicomFolderSource:
+    """A watched folder whose run ends with a second of silence, by a clock of ours."""
+    return DicomFolderSource(
+        folder, SourceSettings(path=folder, kind="dicom_folder", follow_s=1.0, poll_s=0.01), clock=clock
+    )
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not DICOM.is_dir(), reason="the recorded scanner data are not here")
 def test_a_par_rec_dump_is_replayed_pair_by_pair(tmp_path: Path) -> None:
@@ -169,9 +177,10 @@ def test_a_par_rec_dump_is_replayed_pair_by_pair(tmp_path: Path) -> None:
     assert [arrival.item.name for arrival in arrivals] == [
         f"Dump-000{number}.{ending}" for number in range(3) for ending in ("rec", "par")
     ]
-    source = open_source(SourceSettings(path=tmp_path, kind="dicom_folder", follow_s=1.0, poll_s=0.01))
+    clock = StandingClock()
+    source = followed(tmp_path, clock)
     emitter = FolderEmitter(tmp_path, "halves", pace=Pace(500.0))
-    with doing(lambda: send_files(arrivals, emitter, Pace(500.0), Disturbance())):
+    with clock.standing_for(lambda: send_files(arrivals, emitter, Pace(500.0), Disturbance())):
         heard = list(source)
     assert_same(heard, list(open_source(PAR_REC)))
 
@@ -187,9 +196,11 @@ def test_a_folder_into_which_a_series_is_replayed_gives_the_same_volumes(
     recorded = DICOM / series / "dicom"
     pace = Pace(500.0)
     (tmp_path / "export").mkdir()
-    source = open_source(SourceSettings(path=tmp_path / "export", kind="dicom_folder", follow_s=1.0, poll_s=0.01))
+    clock = StandingClock()
+    source = followed(tmp_path / "export", clock)
     emitter = FolderEmitter(tmp_path / "export", style, pace=pace)
-    with doing(lambda: send_files(recorded_files(recorded), emitter, pace, Disturbance(shuffle_s=2.0, duplicate=0.2))):
+    disturbance = Disturbance(shuffle_s=2.0, duplicate=0.2)
+    with clock.standing_for(lambda: send_files(recorded_files(recorded), emitter, pace, disturbance)):
         heard = list(source)
     assert_same(heard, list(open_source(recorded)))
 

@@ -25,8 +25,9 @@ class CStoreSource:
     """One series that a peer stores here. The port is taken when it is made.
 
     The first series of which a volume is whole is the run, or the one that `settings.series` names; the
-    others are left alone. The run ends with its last announced volume, or `settings.follow_s` after the
-    last object of it. Objects stay in memory, and have numbers of ours: no name from the wire is used.
+    others are left alone. The run ends with its last announced volume, or when nothing of it came in
+    `settings.follow_s` of listening. Objects stay in memory, and have numbers of ours: no name from the
+    wire is used.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ class CStoreSource:
         self._assembler = Assembler()
         self._run: SeriesAssembly | None = None
         self._n_objects = 0
-        self._last_new_s = clock()
+        # only time spent listening counts: a process that was held up finds what came meanwhile still waiting
+        self._listened_s = self._last_new_s = 0.0
 
     @property
     def header(self) -> RunHeader:
@@ -82,10 +84,10 @@ class CStoreSource:
                 if index < ordering.next_index:
                     run.pop(index)
                     logger.warning("volume %d came too late", index)
-            over = 0 < self._settings.follow_s <= self._clock() - self._last_new_s
+            over = 0 < self._settings.follow_s <= self._listened_s - self._last_new_s
             if over:
                 run.finish()
-            step = ordering.step(run.ready, self._clock(), over=over)
+            step = ordering.step(run.ready, self._listened_s, over=over)
             if step.kind == "volume":
                 yield run.pop(step.index)
             elif step.kind == "gap":
@@ -102,7 +104,9 @@ class CStoreSource:
     def _take_next(self) -> None:
         """Take one more object in, if one comes within a moment."""
         self._sleep(0)
+        began_s = self._clock()
         content = self._server.next_object(_TICK_S)
+        self._listened_s += min(self._clock() - began_s, _TICK_S)
         if content is None:
             return
         self._n_objects += 1
@@ -114,7 +118,7 @@ class CStoreSource:
         if self._run is None and series.header is not None and self._settings.series in (None, series.number):
             self._run = series
         if series is self._run or self._run is None:
-            self._last_new_s = self._clock()
+            self._last_new_s = self._listened_s
             self._tell(verdict)
         if self._run is not None and series is not self._run:
             for index in series.ready:

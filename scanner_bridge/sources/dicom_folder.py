@@ -106,7 +106,7 @@ class DicomFolderSource:
             over = self._is_over()
             step = ordering.step(series.ready, self._clock(), over=over)
             if step.kind == "volume":
-                yield series.pop(step.index)
+                yield from self._hand_over(series.pop(step.index))
             elif step.kind == "gap":
                 logger.warning("volumes %d to %d of series %d did not come", step.index, step.last, series.number)
             elif step.kind == "end":
@@ -138,6 +138,13 @@ class DicomFolderSource:
                 if self._series is None:
                     raise SourceError(self._nothing_found())
         return self._series
+
+    def _hand_over(self, volume: Volume) -> Iterator[Volume]:
+        """Hand a volume over; where that took long, look at once: what came meanwhile is no silence."""
+        handed_s = self._clock()
+        yield volume
+        if 0 < self._settings.follow_s and self._clock() - handed_s > self._settings.poll_s:
+            self._look()
 
     def _is_over(self) -> bool:
         """Whether nothing more will come; the volume that only the end makes whole is then made."""
