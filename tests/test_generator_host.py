@@ -23,7 +23,7 @@ from realtime.playback.feed import Chunk, StreamFeed, Want, Welcome, decode_from
 from tests.builders import write_corpus
 from tests.generators import condition, write_untrained
 from tests.loopback import free_endpoint
-from tests.processes import World, command, finish, make_world, running
+from tests.processes import World, command, finish, make_world, running, until
 
 PATIENCE_S = 60.0
 
@@ -206,10 +206,11 @@ def test_a_session_generates_its_music_and_says_when_each_condition_was_heard(tm
     config.write_text(f'bundle = "{world.bundle}"\ncatalogue = "{world.catalogue}"\nsession = "{session}"\n'
                       f'events = "{world.events}"\n[bridge]\nendpoint = "{endpoint}"\n[playback]\nsink = "wav"\n'
                       f'[generator]\nkind = "director"\nfolder = "{tmp_path / "generator"}"\nseed = 5\n')
-    with running(command("live", "--config", config, "--quiet")) as live, running(
-            command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "4")) as bridge:
-        finish(bridge)
-        finish(live)
+    with running(command("live", "--config", config, "--quiet")) as live:
+        until((session / "generated.jsonl").is_file, "the process that generates is warm")  # else a burst is all it gets
+        with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "4")) as bridge:
+            finish(bridge)
+            finish(live)
     timing = [msgspec.json.decode(line) for line in (session / "timing.jsonl").read_bytes().splitlines()]
     record = [msgspec.json.decode(line) for line in (session / "record.jsonl").read_bytes().splitlines()]
     conditions = [step["condition"] for step in record if step.get("condition")]
