@@ -147,10 +147,12 @@ def _flicker_figures(name: str, space: str, corpus: Catalogue, cosine: float, ba
     seeds, n_targets = range(extent.flicker_seeds), extent.flicker_targets
     settings = SelectionSettings()
     ridge = ridge_streams(corpus, cosine, n_targets, seeds, n_training=2 * len(corpus.clips) // 3)
+    even = [isotropic(corpus, cosine, n_targets, seed) for seed in seeds]
     followed = {"ridge": [follow(corpus, streams, settings) for streams in ridge],
                 "all_known": [ceiling(corpus, streams.targets, streams.all_known) for streams in ridge],
                 "vectors_known": [ceiling(corpus, streams.targets, streams.vectors_known) for streams in ridge],
-                "isotropic": [follow(corpus, isotropic(corpus, cosine, n_targets, seed), settings) for seed in seeds]}
+                "isotropic": [follow(corpus, streams, settings) for streams in even],
+                "isotropic_known": [ceiling(corpus, streams.targets, streams.vectors_known) for streams in even]}
     reached = float(np.mean([streams.cosine for streams in ridge]))
     figures: Figures = {}
     for kind, found in followed.items():

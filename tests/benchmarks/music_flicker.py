@@ -73,15 +73,17 @@ def isotropic(corpus: Catalogue, cosine: float, n_targets: int, seed: int, n_tra
     rng = np.random.default_rng(seed)
     unit = corpus.unit.astype(np.float64)
 
-    def seen(targets: NDArray[np.intp]) -> Floats:
+    def drawn(targets: NDArray[np.intp]) -> tuple[Floats, float]:
         errors = _remembered(rng.standard_normal((len(targets), PER_TRIAL, unit.shape[1])))
-        return unit[targets][:, None] + _size(unit[targets], errors, cosine) * errors
+        size = _size(unit[targets], errors, cosine)
+        return unit[targets][:, None] + size * errors, size
 
     others = _targets(corpus, np.arange(len(unit)), n_training, rng)
-    reliability = _reliability(unit, np.swapaxes(_running_means(seen(others)), 0, 1), others)
+    reliability = _reliability(unit, np.swapaxes(_running_means(drawn(others)[0]), 0, 1), others)
     targets = _targets(corpus, np.arange(len(unit)), n_targets, rng)
-    embeddings = seen(targets)
-    return Streams(embeddings, targets, reliability, _mean_cosine(unit[targets], embeddings))
+    embeddings, size = drawn(targets)
+    return Streams(embeddings, targets, reliability, _mean_cosine(unit[targets], embeddings),
+                   vectors_known=_log_likelihoods(unit / size, embeddings / size))
 
 
 def ridge_streams(corpus: Catalogue, cosine: float, n_targets: int, seeds: range, n_training: int = 400
