@@ -1,7 +1,6 @@
 """The page that a session becomes: one HTML file with everything in it, for people and for a paper's supplement."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ import matplotlib
 import numpy as np
 
 from offline_training import report_figures as figures
+from offline_training.report_blocks import Banner, Part, Row, Tile
 from offline_training.report_motion import motion
 from offline_training.report_music import Music, session_music
+from offline_training.report_segments import cut, free_run_tiles, segment_rows
 from offline_training.session_view import HeardTrial, SessionView, read_session
 from realtime.atomic import write_bytes
 from realtime.errors import PlaybackError
@@ -22,49 +23,6 @@ from realtime.session.folder import SessionFolder
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 _LOOK = Path(__file__).with_name("report_style.css")
 _MAX_NOTES = 40
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One figure worth a glance."""
-
-    figure: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Banner:
-    """What a reader has to know before anything else."""
-
-    heading: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """One section with a picture; without one, `text` says why."""
-
-    heading: str
-    text: str
-    image: str = ""
-    alt: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table of trials."""
-
-    number: int
-    clip_id: str
-    genre: str
-    colour: str
-    best_clip: str
-    decoded_genre: str
-    decoded_colour: str
-    posterior: str
-    n_volumes: int
-    score: str
-    remark: str
 
 
 def write_report(session: Path, target: Path, allocation: Path | None = None, catalogue: Path | None = None,
@@ -93,7 +51,7 @@ def write_report(session: Path, target: Path, allocation: Path | None = None, ca
     """
     view = read_session(session, allocation)
     with matplotlib.rc_context(figures.style()):
-        page = _page(view, None if view.hidden else session_music(session, catalogue, scorer))
+        page = _page(view, None if view.hidden or view.is_free_run else session_music(session, catalogue, scorer))
     write_bytes(target, page.encode())
 
 
@@ -109,7 +67,7 @@ def _page(view: SessionView, music: Music | None) -> str:
         style=markupsafe.Markup(_LOOK.read_text(encoding="utf-8")), title=view.start["run"]["run_id"],
         subtitle=_subtitle(view), banner=_banner(view),
         paragraphs=_paragraphs(view), tiles=_tiles(view), parts=_parts(view, colours), music=music,
-        rows=_rows(view, colours), notes=notes, facts=_facts(view))
+        rows=_rows(view, colours), segments=segment_rows(view, colours), notes=notes, facts=_facts(view))
 
 
 def _untrained(view: SessionView) -> bool:
@@ -129,12 +87,12 @@ def _banner(view: SessionView) -> Banner | None:
 
 def _subtitle(view: SessionView) -> str:
     bundle = view.start.get("bundle", {})
-    n_volumes = len(view.steps.volume)
+    length = f"{len(view.steps.volume)} volumes of {view.tr_s:g} s"
+    parts = f"{len(view.segments)} segments" if view.is_free_run else f"{len(view.trials)} trials"
     if view.hidden:
-        return f"{n_volumes} volumes of {view.tr_s:g} s · {len(view.trials)} trials"
+        return f"{length} · {parts}"
     person = bundle.get("subject") or "an unnamed person"
-    return (f"decoder {bundle.get('name', '?')} of {person} · {n_volumes} volumes of {view.tr_s:g} s · "
-            f"{len(view.trials)} trials")
+    return f"decoder {bundle.get('name', '?')} of {person} · {length} · {parts}"
 
 
 def _paragraphs(view: SessionView) -> list[str]:
@@ -147,7 +105,7 @@ def _paragraphs(view: SessionView) -> list[str]:
     first = f"The run lasted {n_volumes * view.tr_s:.0f} s{heard}."
     if not view.hidden:
         first += (" From the brain's response alone, volume by volume while the scan ran, the program guessed the "
-                  "music and played its guess. "
+                  f"music and played its guess. {cut(view)}"
                   + str(summary.get("verdict", "No summary was written, so nothing is scored.")) + chance)
     lost = view.steps.n_lost
     decision = view.latency.decision_ms[np.isfinite(view.latency.decision_ms)]
@@ -157,7 +115,8 @@ def _paragraphs(view: SessionView) -> list[str]:
                  f"(median; the slowest took {decision.max():.0f} ms, the next volume comes after {next_ms:.0f} ms). ")
     pace = 1e3 * view.tr_s / next_ms
     if pace > 1.1:
-        speed = f"The run was streamed at {pace:.3g} times the scanner's pace. {speed}"
+        times = f"{pace:.0f}" if pace > 100 else f"{pace:.3g}"
+        speed = f"The run was streamed at {times} times the scanner's pace. {speed}"
     kept = f"{lost} volume{'s' if lost > 1 else ''} never came or could not be used" if lost else "No volume was lost"
     second = f"{speed}{kept}; {usable} of {n_volumes} volumes could be used as evidence."
     if view.stop.get("status", "complete") != "complete":
@@ -178,14 +137,15 @@ def _tiles(view: SessionView) -> list[Tile]:
         return [lost, gaps, Tile(_number(float(moved.mean()) if len(moved) else None, ".2f", " mm"),
                                  "mean framewise displacement"),
                 Tile(str(view.steps.status.count("CENSORED")), "volumes that moved too much")]
-    tiles = [Tile(_number(summary.get("identification_accuracy"), ".2f"),
-                  "identification accuracy" + ("" if p_value is None else f", p = {p_value:.4f}")),
-             Tile(_number(summary.get("identification_chance_p95"), ".2f"), "95 % of random guesses stay below"),
-             Tile(_number(summary.get("median_rank"), ".3g"), f"median rank of {summary.get('candidates', '?')} clips"),
-             Tile(_number(float(np.median(decision)) if len(decision) else None, ".0f", " ms"),
-                  "volume to decision, median"),
-             lost, gaps]
-    return tiles
+    speed = Tile(_number(float(np.median(decision)) if len(decision) else None, ".0f", " ms"),
+                 "volume to decision, median")
+    if view.is_free_run:
+        return [*free_run_tiles(view), speed, lost, gaps]
+    return [Tile(_number(summary.get("identification_accuracy"), ".2f"),
+                 "identification accuracy" + ("" if p_value is None else f", p = {p_value:.4f}")),
+            Tile(_number(summary.get("identification_chance_p95"), ".2f"), "95 % of random guesses stay below"),
+            Tile(_number(summary.get("median_rank"), ".3g"), f"median rank of {summary.get('candidates', '?')} clips"),
+            speed, lost, gaps]
 
 
 def _number(value: Any, form: str, unit: str = "") -> str:
@@ -196,11 +156,19 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
     lag = view.start.get("lag_volumes", 0)
     if view.hidden:
         return [_head_motion(view)]
-    parts = [Part("What was heard, decoded and played",
-                  f"The brain answers late: evidence of a trial begins {lag} volumes after its onset, so the decoded "
-                  "row trails the heard one. A paler block is a less probable genre.", figures.timeline(view, colours),
-                  "Strips of genres heard, decoded and played over time, with the posterior below")]
-    parts.append(_identification(view, colours))
+    if view.is_free_run:
+        parts = [Part("What was decoded and played",
+                      "A segment begins where what is decoded has changed; a dashed line marks each border, at the "
+                      "volume from which on the music was other. That is seen some volumes later, so the decoded row "
+                      "trails the line. A paler block is a less probable genre.", figures.timeline(view, colours),
+                      "Strips of genres decoded and played over time, with the posterior below")]
+    else:
+        parts = [Part("What was heard, decoded and played",
+                      f"The brain answers late: evidence of a trial begins {lag} volumes after its onset, so the "
+                      "decoded row trails the heard one. A paler block is a less probable genre.",
+                      figures.timeline(view, colours),
+                      "Strips of genres heard, decoded and played over time, with the posterior below"),
+                 _identification(view, colours)]
     parts.append(_head_motion(view))
     if np.isfinite(view.latency.interval_ms):
         parts.append(Part("Latency", "Measured from the moment at which the scanner should have finished the volume, "

@@ -28,6 +28,8 @@ MUTED = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44A
 INK, FAINT, ACCENT, WARN = "#1d2433", "#8a93a3", "#332288", "#CC6677"
 WIDTH_IN = 10.4
 _CHARACTER_IN = 0.085  # width of a character of the labels in the strips, with some air
+_ONSET: Any = {"color": FAINT, "linewidth": 0.5, "alpha": 0.5, "zorder": 0}
+_BORDER: Any = {"color": INK, "linewidth": 1.1, "linestyle": (0, (3, 2)), "zorder": 3}
 _STYLE = {"font.size": 10.5, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
           "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11.5,
           "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.fonttype": "path", "svg.hashsalt": "innerear",
@@ -46,9 +48,9 @@ def style() -> Any:
 
 
 def timeline(view: SessionView, colours: dict[str, str]) -> str:
-    """What was heard over what was decoded over what was played, and how sure the decoder was."""
-    figure = blank_figure(4.6)
-    strips, sure = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1.0])
+    """What was heard, where that is known, over what was decoded over what was played, and how sure the decoder was."""
+    figure = blank_figure(3.9 if view.is_free_run else 4.6)
+    strips, sure = figure.subplots(2, 1, sharex=True, height_ratios=[1.0 if view.is_free_run else 1.5, 1.0])
     steps, tr_s = view.steps, view.tr_s
     ends_s = np.asarray((steps.volume + 1) * tr_s, np.float64)
     for trial in view.trials:
@@ -57,19 +59,27 @@ def timeline(view: SessionView, colours: dict[str, str]) -> str:
     strength = np.nan_to_num(steps.genre_confidence, nan=0.4)
     _runs(strips, 1, ends_s, tr_s, steps.genre, colours, strength)
     _runs(strips, 0, ends_s, tr_s, tuple(view.clip_genres.get(clip, clip) for clip in steps.playing), colours, None)
-    strips.set_yticks([2.4, 1.4, 0.4], ["heard", "decoded", "played"])
-    strips.set(ylim=(-0.1, 3.0), title="Heard, decoded, played")
+    names = ["played", "decoded"] if view.is_free_run else ["played", "decoded", "heard"]
+    strips.set_yticks([0.4 + row for row in range(len(names))], names)
+    strips.set(ylim=(-0.1, len(names)), title=", ".join(reversed(names)).capitalize())
     strips.tick_params(axis="y", length=0)
     strips.spines["left"].set_visible(False)
-    for trial in view.trials:
+    for border_s in _borders_s(view):
         for axes in (strips, sure):
-            axes.axvline(trial.onset_s, color=FAINT, linewidth=0.5, alpha=0.5, zorder=0)
+            axes.axvline(border_s, **(_BORDER if view.is_free_run else _ONSET))
     sure.step(ends_s, steps.genre_confidence, where="post", color=WARN, linewidth=1.6, label="best genre")
     sure.step(ends_s, steps.confidence, where="post", color=ACCENT, linewidth=1.6, label="best clip")
     sure.set(ylim=(0, 1.02), ylabel="posterior", xlabel="time in the run (s)", title="Confidence")
     sure.legend(loc="upper left", frameon=False, ncols=2, bbox_to_anchor=(0.75, 1.22))
     sure.set_xlim(0, length_s(view))
     return as_svg(figure)
+
+
+def _borders_s(view: SessionView) -> list[float]:
+    """Where trials begin, by the scanner's clock, or the first volume of each segment is whole."""
+    if view.is_free_run:
+        return [(segment.first_volume + 1) * view.tr_s for segment in view.segments]
+    return [trial.onset_s for trial in view.trials]
 
 
 def latency(view: SessionView) -> str:

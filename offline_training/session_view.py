@@ -14,6 +14,7 @@ from realtime.errors import BundleError
 from realtime.session.attempts import last_attempt, last_attempt_timing
 from realtime.session.folder import SessionFolder
 from realtime.session.record import Document, read_documents
+from realtime.session.trial_coverage import segments
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,37 @@ class HeardTrial:
     clip_id: str
     genre: str
     is_dummy: bool
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a free run, and what it was taken for at its end.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 0, as in the record.
+    first_volume, told_volume : int
+        Where it begins, and the volume at which the program said so.
+    n : int
+        Volumes of its evidence.
+    clip_id, genre : str
+        The most probable ones.
+    posterior, genre_posterior : float
+        Of these.
+    abstained : bool
+        Not sure enough to decide.
+    """
+
+    number: int
+    first_volume: int
+    told_volume: int
+    n: int
+    clip_id: str
+    genre: str
+    posterior: float
+    genre_posterior: float
+    abstained: bool
 
 
 @dataclass(frozen=True)
@@ -127,7 +159,13 @@ class SessionView:
     clip_genres: dict[str, str]
     bundle: Bundle | None
     missing: tuple[str, ...]
+    segments: tuple[Segment, ...] = ()
     hidden: bool = False
+
+    @property
+    def is_free_run(self) -> bool:
+        """Whether the run had segments in place of trials."""
+        return str(self.start.get("decoding", {}).get("mode")) == "free_run"
 
 
 _KNOWN = ("volumes_sent", "volumes_journaled", "gaps", "rejected", "censored", "duplicates", "late", "status", "reason",
@@ -178,7 +216,7 @@ def read_session(folder: Path, allocation: Path | None = None) -> SessionView:
         document["doc"] == "event" and (not hidden or document["name"] in COMMANDS)))
     return SessionView(folder, start, stop, summary, float(start["run"]["tr_s"]), trials, _steps(rows), notes,
                        _latency(timing), () if hidden else cues, _clip_genres(trials, rows), bundle, tuple(missing),
-                       hidden)
+                       _segments(rows), hidden)
 
 
 def _json(path: Path) -> Document:
@@ -196,6 +234,14 @@ def _clip_genres(trials: tuple[HeardTrial, ...], rows: list[Document]) -> dict[s
     for row in rows:
         genres |= {ranked["clip_id"]: ranked["genre"] for ranked in row.get("top", ())}
     return genres
+
+
+def _segments(rows: list[Document]) -> tuple[Segment, ...]:
+    told = {row["segment"]["number"]: row["volume"] for row in reversed(rows) if row.get("segment")}
+    return tuple(Segment(found["number"], found["first_volume"], told[found["number"]], found["n"], found["clip_id"],
+                         found["genre"] or "", found["posterior"], found["genre_posterior"] or float("nan"),
+                         bool(found["abstained"]))
+                 for found in segments(rows))
 
 
 def _note(document: Document) -> str:

@@ -14,7 +14,7 @@ from offline_training import report_figures as figures
 from offline_training.bids.recordings import DIARY
 from offline_training.errors import DatasetError
 from offline_training.imagery import read_visit, visit_figures
-from offline_training.report import Banner, Part, Tile
+from offline_training.report_blocks import Banner, Part, Tile
 from offline_training.session_view import SessionView, read_session
 from realtime.atomic import write_bytes
 from realtime.session.record import Document, read_documents

@@ -1,6 +1,7 @@
 """Decoding without onsets: segments begin where what is decoded changes, causally, and repeat to the bit."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +222,15 @@ def test_a_decoder_that_tells_nothing_never_sees_a_change() -> None:
     assert firsts(said(source, features([(3, 25), (8, 25)]))) == [0]
 
 
+def test_a_volume_that_is_its_own_baseline_tells_nothing() -> None:
+    """The first usable volume of a run: zeros, out of which the posterior would make the clip that evokes least."""
+    source = free_run()
+    assert source.push(0, np.zeros_like(features([(3, 1)])[0]), True) is None
+    said_next = source.push(1, features([(3, 2)])[1], True)
+    assert said_next is not None
+    assert (said_next.n_volumes, said_next.segment and said_next.segment.first_volume) == (1, 1)
+
+
 def test_a_free_run_with_onsets_or_values_that_cannot_be_is_refused() -> None:
     paths = {"bundle": "b", "catalogue": "c", "session": "s"}
     with pytest.raises(ConfigError, match="'free_run' together with events"):
@@ -324,6 +334,18 @@ def test_a_free_run_replays_to_the_byte(session: Path) -> None:
     start = next(read_documents(SessionFolder(session).record))
     assert start["decoding"]["mode"] == "free_run"
     assert start["window_volumes"] == FreeRunSettings().window_volumes
+
+
+def test_the_page_of_a_free_run_tells_its_segments_and_scores_nothing(session: Path) -> None:
+    page = (session / "report.html").read_text()
+    told = json.loads(SessionFolder(session).summary.read_text())["segments"]
+    table = page[page.index("Segment by segment"):]
+    lines = re.findall(r'<tr><td class="n">(\d+)</td><td class="n">(\d+) s</td>.*?<td>(clip\d+)</td>', table)
+    assert [(int(number) - 1, float(begins), clip) for number, begins, clip in lines] == [
+        (segment["number"], segment["first_volume"] * 1.0, segment["clip_id"]) for segment in told]
+    assert f"cut the run into {len(told)} segments" in page
+    for of_trials in ("identification accuracy", "Is it the music that was heard?", "Trial by trial", "heard row"):
+        assert of_trials not in page
 
 
 def test_a_border_meets_one_change_and_only_where_it_lies_near_and_is_told_soon() -> None:

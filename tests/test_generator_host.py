@@ -207,7 +207,8 @@ def test_a_session_generates_its_music_and_says_when_each_condition_was_heard(tm
                       f'events = "{world.events}"\n[bridge]\nendpoint = "{endpoint}"\n[playback]\nsink = "wav"\n'
                       f'[generator]\nkind = "director"\nfolder = "{tmp_path / "generator"}"\nseed = 5\n')
     with running(command("live", "--config", config, "--quiet")) as live:
-        until((session / "generated.jsonl").is_file, "the process that generates is warm")  # else a burst is all it gets
+        # else all volumes wait for it, and come in one burst
+        until((session / "generated.jsonl").is_file, "the process that generates is warm")
         with running(command("bridge", "serve", world.run, "--connect", endpoint, "--speed", "4")) as bridge:
             finish(bridge)
             finish(live)

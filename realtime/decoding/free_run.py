@@ -94,7 +94,7 @@ class FreeRunEvidence:
             self._begin(self._marked)
             self._marked = -1
         odds = 0.0
-        if counted is not None:
+        if counted is not None and counted.any():  # all zeros: it was its own baseline, and tells nothing
             decoded = self._decoder.decode(counted)
             self._hear(SeenVolume(volume_index, decoded, self._seen(decoded)))
             odds = self._look(volume_index)
