@@ -9,14 +9,24 @@ Some trials are noisier than others, by movement, breath or attention, and S_n i
 would be too modest in most trials to pay for the few. Noise of an unknown size in each trial has the tails of
 Student's t (Lange, Little & Taylor 1989): log odds = −½ log(1 + τ d²) / τ, which is −½ d² at τ = 0. Which clip is
 likeliest does not depend on τ, how sure one may be of it does.
+
+All this is learnt from trials of hearing. What is imagined evokes less, and so does music that goes on; nobody knows
+how much less. A clip then explains the evidence as well as its response of each size s would, on average over sizes:
+d² = |A_n (p − m) − s B_n (e − m)|².
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats32 = NDArray[np.float32]
+
+HEARD = (1.0,)
+"""Sizes of a response to what is heard: that of training."""
+ANY_SIZE = tuple(tenths / 10 for tenths in range(11))
+"""Sizes of a response of which nothing is known, each as probable as the others: from none to that of hearing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +51,8 @@ class Reliability:
     clip_map: Floats32
     tail: Floats32
 
-    def log_odds(self, embedding: Floats32, clips: Floats32, n_volumes: int) -> NDArray[np.float64]:
+    def log_odds(self, embedding: Floats32, clips: Floats32, n_volumes: int,
+                 sizes: Sequence[float] = HEARD) -> NDArray[np.float64]:
         """How well each clip explains the evidence, shape (n_clips,); the same constant is missing from all.
 
         Parameters
@@ -52,13 +63,17 @@ class Reliability:
             Embeddings, finite.
         n_volumes : int
             Usable volumes behind the evidence; with 0 all clips explain it equally well.
+        sizes : sequence of float
+            Of the response against hearing's, equally probable: HEARD or ANY_SIZE.
         """
         if n_volumes < 1:
             return np.zeros(len(clips))
         evoked = self.evoked(clips, n_volumes).astype(np.float64)
         seen = self.seen(embedding, n_volumes).astype(np.float64)
-        distance: NDArray[np.float64] = np.square(evoked - seen).sum(axis=1)
-        return heavy_tailed(distance, float(self.tail[self._row(n_volumes)]))
+        tail = float(self.tail[self._row(n_volumes)])
+        by_size = [heavy_tailed(np.square(size * evoked - seen).sum(axis=1), tail) for size in sizes]
+        odds: NDArray[np.float64] = np.logaddexp.reduce(by_size, axis=0)
+        return odds
 
     def seen(self, embedding: Floats32, n_volumes: int) -> Floats32:
         """Where evidence of `n_volumes` volumes, at least one, lies: shape (k,), noise of unit variance."""

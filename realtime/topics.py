@@ -78,10 +78,11 @@ class Step(msgspec.Struct, frozen=True):
 
     `sequence` counts the session's steps from 0, over all attempts and restarts: the place of the step's document in
     record.jsonl among those of its kind. `embedding` is base64 of little-endian float32. `confidence` is the posterior
-    of the best clip; `abstained` says that it, or the genre's, was below the session's threshold. `segment` (number,
-    first volume, log odds of a change) is a free run's, whose `trial` is -1. Millisecond figures count from when the
-    volume was due. From `phase` on: of a designed run alone;
-    `phase` begins after this volume, `grade` (0 to 1) is what is fed back, `score` the person's own.
+    of the best clip; `abstained` says that it, or the genre's, was below the session's threshold. `response` says of
+    what the posterior is where something may be imagined, else nothing. `segment` (number, first volume, log odds of a
+    change) is a free run's, whose `trial` is -1. Millisecond figures count from when the volume was due. From `phase`
+    on: of a designed run alone; `phase` begins after this volume, `grade` (0 to 1) is what is fed back, `score` the
+    person's own.
     """
 
     sequence: int
@@ -114,6 +115,7 @@ class Step(msgspec.Struct, frozen=True):
     latency_ms: float | None
     condition: dict[str, Any] | None = None
     abstained: bool | None = None
+    response: Literal["", "heard", "imagined"] = ""
     segment: dict[str, Any] | None = None
     phase: str = ""
     masked: bool = False

@@ -62,7 +62,7 @@ def running(n: int, *more: tuple[str, dict[str, Any], float]) -> Story:
 def everything(view: View) -> str:
     findings = (Finding(LINKS[0], "bad", "<b>mend it</b>"), *nothing_checked()[1:])
     return "".join((panels.head(view), panels.alarm_list(view.alarms), panels.slices(view), panels.motion(view),
-                    panels.evidence(view, ChanceBand((0.3, 0.4))), panels.sound(view), panels.quality(view),
+                    panels.evidence(view, ChanceBand((0.3, 0.4), (0.2, 0.3))), panels.sound(view), panels.quality(view),
                     panels.waterfall(view), panels.timeline(view), panels.controls(view),
                     panels.preflight(view, findings, False), visit_panel.visit(view)))
 
@@ -285,16 +285,19 @@ def test_noise_reaches_above_chance_and_seldom_above_its_band() -> None:
     bundle, catalogue = builders.bundle(), builders.catalogue()
     decoder = OnnxDecoder(bundle)
     band = chance_band(decoder, catalogue, bundle.reliability, len(bundle.voxels))
-    assert len(band.p95) == 4
-    assert all(1 / builders.N_CLIPS < value < 1 for value in band.p95)
-    assert band.after(0) is None
-    assert band.after(9) == band.p95[-1]
     from realtime.decoding.posterior import believe
+    from realtime.reliability import ANY_SIZE, HEARD
 
-    rng = np.random.default_rng(99)
-    above = [believe(catalogue, decoder.decode(rng.standard_normal(60).astype(np.float32)),
-                     bundle.reliability, 1).confidence > band.p95[0] for _ in range(400)]
-    assert 0.01 < np.mean(above) < 0.11
+    for p95, is_heard_trial, sizes in ((band.heard, True, HEARD), (band.any_size, False, ANY_SIZE)):
+        assert len(p95) == 4
+        assert all(1 / builders.N_CLIPS < value < 1 for value in p95)
+        assert band.after(0, is_heard_trial=is_heard_trial) is None
+        assert band.after(9, is_heard_trial=is_heard_trial) == p95[-1]
+        rng = np.random.default_rng(99)
+        above = [believe(catalogue, decoder.decode(rng.standard_normal(60).astype(np.float32)),
+                         bundle.reliability, 1, sizes).confidence > p95[0] for _ in range(400)]
+        assert 0.01 < np.mean(above) < 0.11
+    assert all(any_size < heard for heard, any_size in zip(band.heard, band.any_size, strict=True))
 
 
 # blinding -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Posterior over clips and genres."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from realtime.decoding.posterior import believe, posterior
 from realtime.messages import Clip, EmbeddingSpace
 from realtime.music.catalogue import Catalogue
-from realtime.reliability import Reliability, heavy_tailed
+from realtime.reliability import ANY_SIZE, HEARD, Reliability, heavy_tailed
 
 
 def clips(n: int) -> list[Clip]:
@@ -81,6 +82,36 @@ def test_log_odds_against_the_formula() -> None:
         wanted = -0.5 * (np.log(1 + known.tail[row] * distance) / known.tail[row] if row else distance)
         np.testing.assert_allclose(known.log_odds(embedding, music, n), wanted, rtol=1e-5)
     np.testing.assert_array_equal(known.log_odds(embedding, music, 0), np.zeros(5))
+
+
+def test_what_is_imagined_is_judged_by_the_mean_over_sizes_of_its_response() -> None:
+    known, rng = reliability(), np.random.default_rng(1)
+    embedding, music = rng.normal(size=6).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
+    scaled = [replace(known, clip_map=np.float32(size) * known.clip_map) for size in ANY_SIZE]
+    for n in (1, 3):
+        likelihood = np.mean([np.exp(each.log_odds(embedding, music, n)) for each in scaled], axis=0)
+        got = known.log_odds(embedding, music, n, ANY_SIZE)
+        np.testing.assert_allclose(got - got[0], np.log(likelihood / likelihood[0]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(known.log_odds(embedding, music, n, HEARD), known.log_odds(embedding, music, n))
+
+
+def test_judged_as_imagined_the_posterior_keeps_what_it_promises_and_judged_as_heard_it_does_not() -> None:
+    """Ten directions, noise of unit variance in each, twenty clips; responses of sizes that nobody was told."""
+    rng = np.random.default_rng(5)
+    maps, music = 1.2 * np.eye(10, dtype=np.float32)[None], rng.standard_normal((20, 10)).astype(np.float32)
+    known = Reliability(np.zeros(10, np.float32), maps, maps, np.zeros(1, np.float32))
+    claimed: dict[tuple[float, ...], list[float]] = {HEARD: [], ANY_SIZE: []}
+    right: dict[tuple[float, ...], list[bool]] = {HEARD: [], ANY_SIZE: []}
+    for _ in range(2000):
+        clip, size = int(rng.integers(20)), rng.choice(ANY_SIZE)
+        embedding = (size * music[clip] + rng.standard_normal(10) / 1.2).astype(np.float32)
+        for sizes in (HEARD, ANY_SIZE):
+            odds = known.log_odds(embedding, music, 1, sizes)
+            claimed[sizes].append(float(1.0 / np.exp(odds - odds.max()).sum()))
+            right[sizes].append(int(odds.argmax()) == clip)
+    assert abs(np.mean(claimed[ANY_SIZE]) - np.mean(right[ANY_SIZE])) < 0.03
+    assert np.mean(claimed[HEARD]) - np.mean(right[HEARD]) > 0.1
+    assert np.mean(right[ANY_SIZE]) > np.mean(right[HEARD])
 
 
 def test_a_tail_changes_how_sure_the_posterior_is_and_not_the_order_of_clips() -> None:

@@ -15,6 +15,7 @@ from realtime.decoding.posterior import Posterior, posterior
 from realtime.decoding.settings import DecodingSettings
 from realtime.errors import ConfigError, SessionError
 from realtime.messages import Clip
+from realtime.reliability import ANY_SIZE, HEARD
 from realtime.session.core import LiveCore
 from realtime.session.folder import SessionFolder
 from realtime.session.kept import about_session, check_same, keep_copies, read_parts
@@ -64,6 +65,21 @@ def test_values_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
         load_settings(tmp_path / "live.toml", LiveSettings)
     assert "least_confidence is 1.0" in str(caught.value)
     assert "motion_limit_mm is 0" in str(caught.value)
+
+
+def test_a_trials_type_says_whether_it_was_imagined_else_the_settings_do() -> None:
+    heard, imagined = DecodingSettings(), DecodingSettings(response="imagined")
+    for settings, otherwise in ((heard, "heard"), (imagined, "imagined")):
+        types = {"listen": "heard", "imagine": "imagined", "catch": "imagined", "": otherwise, "rest": otherwise}
+        assert {name: settings.response_of(name) for name in types} == types
+        assert {name: settings.sizes(name) == HEARD for name in types} == {
+            name: response == "heard" for name, response in types.items()}
+    assert DecodingSettings("free_run").sizes("") == ANY_SIZE
+    steps, same = documents(imagined), documents(heard)
+    assert [step["embedding"] for step in steps] == [step["embedding"] for step in same]
+    assert {step.get("response") for step in steps if step["top"]} == {"imagined"}
+    assert all("response" not in step for step in same)
+    assert any(step["confidence"] != other["confidence"] for step, other in zip(steps, same, strict=True))
 
 
 def test_who_abstains_decides_nothing_and_goes_on_decoding() -> None:

@@ -25,6 +25,7 @@ from realtime.decoding.onnx_decoder import OnnxDecoder
 from realtime.decoding.settings import DecodingSettings, FreeRunSettings
 from realtime.errors import ConfigError, EventsError, VolumeError
 from realtime.messages import Evidence
+from realtime.reliability import ANY_SIZE, HEARD
 from realtime.scoring import identification_accuracy, permutation_band
 from realtime.session.core import LiveCore
 from realtime.session.folder import SessionFolder
@@ -220,6 +221,23 @@ def test_a_decoder_that_tells_nothing_never_sees_a_change() -> None:
     blind = replace(BUNDLE, evidence_map=BUNDLE.evidence_map[:, :0], clip_map=BUNDLE.clip_map[:, :0])
     source = FreeRunEvidence(FreeRunSettings(change_odds=1.01), DECODER, blind.reliability, MUSIC)
     assert firsts(said(source, features([(3, 25), (8, 25)]))) == [0]
+
+
+def test_responses_of_imagined_music_are_expected_to_be_smaller() -> None:
+    """A third of the response: a change of it is likelier to who expects imagery, one of hearing's size less likely."""
+    played = [(3, 25), (8, 9)]
+
+    def told(size: float, sizes: tuple[float, ...]) -> float:
+        highest = []
+        for seed in range(20):
+            rows = features(played, seed) - (1.0 - size) * features(played, seed, noise=0.0)
+            source = FreeRunEvidence(FreeRunSettings(change_odds=1e6), DECODER, BUNDLE.reliability, MUSIC, sizes)
+            after = said(source, rows.astype(np.float32))[27:]
+            highest.append(max(one.segment.change_log_odds for one in after if one and one.segment))
+        return float(np.mean(highest))
+
+    assert told(0.35, ANY_SIZE) > told(0.35, HEARD)
+    assert told(1.0, ANY_SIZE) < told(1.0, HEARD)
 
 
 def test_a_volume_that_is_its_own_baseline_tells_nothing() -> None:

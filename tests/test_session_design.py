@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from realtime.config import LiveSettings
+from realtime.decoding.posterior import believe
 from realtime.errors import EventsError
 from realtime.experiment.acquisition import Acquisition
 from realtime.experiment.arms import Arm, Tape
@@ -15,6 +17,7 @@ from realtime.experiment.phases import Window, phase_after
 from realtime.experiment.run_design import RunDesign, read_run_design, seal_arm, write_run_design
 from realtime.generators.settings import GeneratorSettings, Kind
 from realtime.preparation import problems
+from realtime.reliability import ANY_SIZE, HEARD
 from realtime.session.core import LiveCore
 from realtime.session.events import check_design_fits, check_sounds, events_of
 from realtime.session.parts import Parts
@@ -71,6 +74,26 @@ def test_feedback_sounds_in_its_own_phases_alone() -> None:
     assert playing["imagine"] == playing["wait"] == playing["rest"] == {""}
     assert playing["feedback"] - {""}
     assert playing["feedback"] <= {clip.clip_id for clip in builders.catalogue().clips} | {""}
+
+
+def test_imagery_is_judged_as_imagined_and_hearing_as_heard() -> None:
+    both = replace(SETTINGS, trial=("cue", "listen", "wait", "imagine", "rest"))
+    design = a_design("off", settings=both)
+    parts = parts_of(design)
+    steps, _, _ = walk(design)
+    judged = {"listen": 0, "imagine": 0}
+    for step in steps:
+        evidence = step.percept.evidence
+        if step.posterior is None or evidence is None:
+            assert step.document["response"] == ""
+            continue
+        kind = design.measured[evidence.trial].kind
+        sizes = HEARD if kind == "listen" else ANY_SIZE
+        wanted = believe(parts.index, evidence.embedding, parts.bundle.reliability, evidence.n_volumes, sizes)
+        np.testing.assert_array_equal(step.posterior.probabilities, wanted.probabilities)
+        assert step.document["response"] == ("heard" if kind == "listen" else "imagined")
+        judged[kind] += 1
+    assert min(judged.values()) > 4
 
 
 def test_what_is_mirrored_is_the_best_clip_of_the_trial() -> None:

@@ -180,7 +180,7 @@ class Deeds:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=_our_tree())
         try:
             told, _ = await process.communicate()
-            return ChanceBand(tuple(msgspec.json.decode(told, type=list[float])))
+            return msgspec.json.decode(told, type=ChanceBand)
         except msgspec.MsgspecError:
             return None
         finally:

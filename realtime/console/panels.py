@@ -120,6 +120,7 @@ def evidence(view: View, chance: ChanceBand | None) -> str:
     """The trial's five best clips with their posterior, and how the best one's grew against what noise reaches."""
     trial, about = view.story.trial, view.story.about
     name = "no trial" if trial.number < 0 else f"{trial.kind} {trial.number + 1}"
+    name += f", {trial.response}" if trial.response else ""
     count = "" if trial.number < 0 else f"{trial.n} of {about.window_volumes} volumes speak"
     if about.blinded:
         share = 100 * min(trial.n / about.window_volumes, 1.0) if about.window_volumes else 0.0
@@ -131,7 +132,8 @@ def evidence(view: View, chance: ChanceBand | None) -> str:
             f'{100 * item.posterior / longest:.0f}%"></u></i><b>{item.posterior:.2f}</b>'
             f"<small>{escape(item.genre)}</small></div>" for item in trial.top]
     body = "".join(rows) or '<p class="empty">with the first volume that speaks for a trial</p>'
-    band = chance.after(trial.n) if chance is not None else None
+    is_heard_trial = trial.kind == "trial" and not trial.response
+    band = chance.after(trial.n, is_heard_trial=is_heard_trial) if chance is not None else None
     note = "" if level is None else f'<p class="key">┅ chance is {level:.3f} ({about.n_clips} clips)</p>'
     return titled(f"Evidence: {name}", body + charts.growth(trial.growth, about.window_volumes, level, band) + note,
                    count)

@@ -78,6 +78,8 @@ class Trial:
         What was decided last; empty where that is hidden.
     kind : str
         "trial" or "segment".
+    response : str
+        "imagined" where that is what the posterior is of.
     """
 
     number: int = -1
@@ -88,6 +90,7 @@ class Trial:
     why: str = ""
     playing: str = ""
     kind: str = "trial"
+    response: str = ""
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,8 @@ def _trial(before: Trial, payload: dict[str, Any]) -> Trial:
     growth = before.growth if number == before.number else ()
     if top and n > len(growth):
         growth = (*growth, top[0].posterior)[-64:]
-    return Trial(number, n, top, growth, **decided, kind="segment" if segment else "trial")
+    return Trial(number, n, top, growth, **decided, kind="segment" if segment else "trial",
+                 response="imagined" if payload.get("response") == "imagined" else "")
 
 
 def _spanned(spans: tuple[Span, ...], new: Span) -> tuple[Span, ...]:

@@ -43,13 +43,21 @@ class Clock:
 
 @dataclass(frozen=True)
 class ChanceBand:
-    """Element n-1: what the best clip's posterior stays below in 95 % of noise, after n volumes."""
+    """What the best clip's posterior stays below in 95 % of noise; element n-1: after n volumes.
 
-    p95: tuple[float, ...]
+    Attributes
+    ----------
+    heard, any_size : tuple of float
+        For trials that were heard, and for responses of unknown size, of which the posterior promises less.
+    """
 
-    def after(self, n_volumes: int) -> float | None:
+    heard: tuple[float, ...]
+    any_size: tuple[float, ...]
+
+    def after(self, n_volumes: int, *, is_heard_trial: bool) -> float | None:
         """The band for so many volumes; None before the first."""
-        return self.p95[min(n_volumes, len(self.p95)) - 1] if n_volumes > 0 and self.p95 else None
+        p95 = self.heard if is_heard_trial else self.any_size
+        return p95[min(n_volumes, len(p95)) - 1] if n_volumes > 0 and p95 else None
 
 
 @dataclass(frozen=True)

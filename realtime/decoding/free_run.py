@@ -4,6 +4,7 @@ A segment's evidence is the mean of what its last volumes decode to. A border is
 volumes since it are already evidence of the new segment. Pure: no clock, no I/O; the same pushes give the same bits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from realtime.decoding.settings import FreeRunSettings
 from realtime.errors import EventsError
 from realtime.messages import Evidence, Segment
 from realtime.ports import Decoder, MusicIndex
-from realtime.reliability import Reliability
+from realtime.reliability import HEARD, Reliability
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +69,14 @@ class FreeRunEvidence:
         The bundle's.
     index : MusicIndex
         The music that may be heard or imagined.
+    sizes : sequence of float
+        Of responses against hearing's, `Reliability.log_odds`.
     """
 
-    def __init__(self, settings: FreeRunSettings, decoder: Decoder, reliability: Reliability,
-                 index: MusicIndex) -> None:
+    def __init__(self, settings: FreeRunSettings, decoder: Decoder, reliability: Reliability, index: MusicIndex,
+                 sizes: Sequence[float] = HEARD) -> None:
         self._settings, self._decoder, self._steady = settings, decoder, steady(reliability)
-        self._spread = evoked_spread(self._steady, index)
+        self._spread = float(np.square(sizes).mean()) * evoked_spread(self._steady, index)
         self._log_odds_wanted = float(np.log(settings.change_odds))
         self._heard: list[SeenVolume] = []
         self._noise = NoiseLevel()
@@ -128,9 +131,9 @@ class FreeRunEvidence:
 
     @classmethod
     def restore(cls, state: FreeRunState, settings: FreeRunSettings, decoder: Decoder, reliability: Reliability,
-                index: MusicIndex) -> "FreeRunEvidence":
+                index: MusicIndex, sizes: Sequence[float] = HEARD) -> "FreeRunEvidence":
         """The object whose `state()` this was, with the same parts."""
-        evidence = cls(settings, decoder, reliability, index)
+        evidence = cls(settings, decoder, reliability, index, sizes)
         evidence._last_volume, evidence._marked = state.last_volume, state.marked
         evidence._segment, evidence._first_volume = state.segment, state.first_volume
         evidence._noise = state.noise

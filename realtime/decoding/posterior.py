@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from realtime.messages import Clip
 from realtime.ports import MusicIndex
-from realtime.reliability import Reliability
+from realtime.reliability import HEARD, Reliability
 
 N_CANDIDATES = 2000
 """Of a larger corpus only the best are candidates: the others would share out what none of them earns."""
@@ -65,7 +65,7 @@ class Posterior:
 
 
 def believe(index: MusicIndex, embedding: NDArray[np.float32], reliability: Reliability,
-            n_volumes: int) -> Posterior:
+            n_volumes: int, sizes: Sequence[float] = HEARD) -> Posterior:
     """Posterior over the clips of an index; over the `N_CANDIDATES` that fit best when it has more.
 
     Parameters
@@ -78,11 +78,13 @@ def believe(index: MusicIndex, embedding: NDArray[np.float32], reliability: Reli
         The bundle's.
     n_volumes : int
         Usable volumes behind the evidence; with 0 every clip is equally probable.
+    sizes : sequence of float
+        How large the response may be against hearing's, `Reliability.log_odds`.
     """
     towards = reliability.towards(embedding, n_volumes)
     found = index.search(index.centre + towards if towards.any() else embedding, N_CANDIDATES)
     ids = [match.clip.clip_id for match in found]
-    log_odds = reliability.log_odds(embedding, index.embeddings(ids), n_volumes)
+    log_odds = reliability.log_odds(embedding, index.embeddings(ids), n_volumes, sizes)
     return posterior(log_odds, index.similarities(embedding, ids), [match.clip for match in found])
 
 

@@ -9,9 +9,12 @@ from typing import Literal
 
 from realtime.decoding.posterior import Posterior
 from realtime.errors import ConfigError
+from realtime.reliability import ANY_SIZE, HEARD
 
 Subject = Literal["clip", "genre"]
 Mode = Literal["trials", "free_run"]
+Response = Literal["heard", "imagined"]
+_RESPONSES: dict[str, Response] = {"listen": "heard", "imagine": "imagined", "catch": "imagined"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class DecodingSettings:
     motion_limit_mm : float or None
         Framewise displacement above which a volume is no evidence and teaches the running mean nothing, in place of
         the bundle's own (`censor_fd_mm`); None keeps that.
+    response : {"heard", "imagined"}
+        What trials that do not say so themselves, and the segments of a free run, are responses to. Those to something
+        imagined may be of any size from none to that of hearing, and the posterior promises as much less (ADR 0049).
     free_run : FreeRunSettings
         For that mode alone.
 
@@ -75,6 +81,7 @@ class DecodingSettings:
     least_confidence: float = 0.0
     sure_of: Subject = "clip"
     motion_limit_mm: float | None = None
+    response: Response = "heard"
     free_run: FreeRunSettings = field(default_factory=FreeRunSettings)
 
     def __post_init__(self) -> None:
@@ -87,6 +94,15 @@ class DecodingSettings:
                             "out for the bundle's own limit")
         if problems:
             raise ConfigError("; ".join(problems))
+
+    def response_of(self, trial_type: str) -> Response:
+        """What a trial of this type is a response to; a type that does not say so is as the settings have it."""
+        return _RESPONSES.get(trial_type, self.response)
+
+    def sizes(self, trial_type: str) -> tuple[float, ...]:
+        """How large the response of such a trial, or of a segment, may be: known only where a trial was heard."""
+        known = self.mode == "trials" and self.response_of(trial_type) == "heard"
+        return HEARD if known else ANY_SIZE
 
     def abstains(self, belief: Posterior) -> bool:
         """Whether this posterior is not sure enough to decide by."""

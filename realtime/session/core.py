@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.decoding.posterior import Posterior, believe
+from realtime.decoding.posterior import Posterior
 from realtime.errors import EventsError, VolumeError
 from realtime.generators.conditioning import Conditioner
 from realtime.messages import PLAIN, Condition, Cue, Evidence
@@ -131,8 +131,7 @@ class LiveCore:
         """Choose what plays, given what was perceived."""
         belief = None
         if percept.evidence is not None and percept.evidence.n_volumes:
-            belief = believe(self._parts.index, percept.evidence.embedding, self._parts.bundle.reliability,
-                             percept.evidence.n_volumes)
+            belief = self._parts.believe(percept.evidence)
         abstained = belief is not None and self._parts.decoding.abstains(belief)
         before = self.playing
         said = self._conductor.decide(percept, belief, self._hold)
@@ -218,6 +217,7 @@ class LiveCore:
             "n": 0 if evidence is None else evidence.n_volumes,
             "embedding": None if belief is None or evidence is None else encode_vector(evidence.embedding),
             **self._belief_fields(belief),
+            **self._response_field(belief, evidence),
             "playing": decision.state.playing,
             "decision": decision.kind, "why": decision.why,
         }
@@ -227,6 +227,12 @@ class LiveCore:
         if self._parts.decoding.mode != "free_run":
             return {}
         return {"segment": None if evidence is None or evidence.segment is None else asdict(evidence.segment)}
+
+    def _response_field(self, belief: Posterior | None, evidence: Evidence | None) -> Document:
+        """Of what the posterior is, in every step of a run in which something may be imagined; else nothing."""
+        if not self._parts.may_be_imagined:
+            return {}
+        return {"response": "" if belief is None or evidence is None else self._parts.response(evidence.trial)}
 
     @staticmethod
     def _belief_fields(belief: Posterior | None) -> Document:

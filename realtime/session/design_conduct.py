@@ -9,7 +9,7 @@ Every arm does the same work on every volume, and says the same fields of it; th
 from dataclasses import dataclass
 
 from realtime.decoding.evidence import TrialEvidence
-from realtime.decoding.posterior import Posterior, believe
+from realtime.decoding.posterior import Posterior
 from realtime.experiment.arms import ArmDecoder
 from realtime.experiment.feedback import grade, next_threshold, rendered, rivals, rung_of, target_score
 from realtime.experiment.phases import MEASURED, Phase, phase_after
@@ -116,7 +116,7 @@ class DesignConductor:
             return _Shown()
         if feedback.mode == "target":
             return _Shown(target_score(evidence.embedding, parts.index, self._design.target, self._rivals))
-        belief = believe(parts.index, evidence.embedding, parts.bundle.reliability, evidence.n_volumes)
+        belief = parts.believe(evidence)
         wanted = self._design.windows.of(self._design.measured[evidence.trial].kind).times_chance
         sure = belief.confidence * len(belief.clips) >= wanted and not parts.decoding.abstains(belief)
         return _Shown(None, belief.top(1)[0].clip.clip_id if sure else "")

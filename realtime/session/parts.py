@@ -1,16 +1,20 @@
 """What the core of a session is made of. Values only; see `realtime.app` for who makes them."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from realtime.bundle import Bundle
 from realtime.decoding.evidence import EvidenceSource, Schedule, TrialEvidence, Trials
 from realtime.decoding.free_run import FreeRunEvidence
-from realtime.decoding.settings import DecodingSettings
+from realtime.decoding.posterior import Posterior, believe
+from realtime.decoding.settings import DecodingSettings, Response
 from realtime.experiment.run_design import RunDesign
 from realtime.generators.conditioning import Conditioning
+from realtime.messages import Evidence
 from realtime.music.selection import SelectionSettings
 from realtime.ports import Decoder, MusicIndex
 from realtime.preprocessing import Preprocessor
+from realtime.reliability import ANY_SIZE, HEARD
 from realtime.session.events import Event
 
 
@@ -67,11 +71,29 @@ class Parts:
         free = self.decoding.mode == "free_run"
         return self.decoding.free_run.window_volumes if free else self.bundle.manifest.window_volumes
 
+    def response(self, trial: int) -> Response:
+        """What a trial's evidence is a response to; that of a marked one, or a segment (-1), is as settings have it."""
+        return self.decoding.response_of(self._type_of(trial))
+
+    @cached_property
+    def may_be_imagined(self) -> bool:
+        """Whether a trial or segment of the run may be a response to something imagined."""
+        return "imagined" in {self.decoding.response, *map(self.response, range(len(self.events)))}
+
+    def believe(self, evidence: Evidence) -> Posterior:
+        """How probable each clip is, given this evidence of one volume or more."""
+        return believe(self.index, evidence.embedding, self.bundle.reliability, evidence.n_volumes,
+                       self.decoding.sizes(self._type_of(evidence.trial)))
+
     def evidence(self) -> EvidenceSource:
         """What gathers the volumes of one attempt at the run."""
         if self.decoding.mode == "free_run":
-            return FreeRunEvidence(self.decoding.free_run, self.decoder, self.bundle.reliability, self.index)
+            return FreeRunEvidence(self.decoding.free_run, self.decoder, self.bundle.reliability, self.index,
+                                   HEARD if self.decoding.response == "heard" else ANY_SIZE)
         return TrialEvidence(self.schedule(), self.decoder)
+
+    def _type_of(self, trial: int) -> str:
+        return self.events[trial].trial_type if 0 <= trial < len(self.events) else ""
 
     def schedule(self) -> Trials:
         """Which volumes speak of which trial; marks add to it at run time."""

@@ -22,14 +22,18 @@ from offline_training.simulation.session_responses import (
     simulate_samples,
 )
 from realtime.decoding.free_run import FreeRunEvidence
-from realtime.decoding.settings import FreeRunSettings
+from realtime.decoding.posterior import Posterior, believe
+from realtime.decoding.settings import DecodingSettings, FreeRunSettings, Response
 from realtime.messages import Clip
 from realtime.music.catalogue import Catalogue
+from realtime.reliability import ANY_SIZE, HEARD
+from tests.benchmarks.decoder import expected_error
 from tests.benchmarks.imagery import IMAGERY_GAIN, SPACE, MapDecoder
 from tests.benchmarks.science_simulated import over_seeds
 
 Tell = Callable[[str], None]
 GAINS = {"free_run": 1.0, "free_run_imagery_size": IMAGERY_GAIN}
+EXPECTED: dict[str, Response] = {"free_run": "heard", "free_run_imagery_size": "imagined"}
 N_RUNS, PIECES_PER_RUN = 6, 41
 PIECES_OF_A_CLIP = (2, 3, 4)
 EARLY, LATE, TOLD_WITHIN = 2, 9, 15
@@ -46,12 +50,17 @@ class Border:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one run: changes of the music, delays in volumes of those that were met, borders that were none, minutes."""
+    """Of one run: changes of the music, delays in volumes of those that were met, borders that were none, minutes.
+
+    `claimed` is the posterior of the best clip when each clip ends, `right` whether that was it.
+    """
 
     n_changes: int
     delays: tuple[int, ...]
     n_false: int
     minutes: float
+    claimed: tuple[float, ...] = ()
+    right: tuple[bool, ...] = ()
 
 
 def score_borders(changes: Sequence[int], borders: Sequence[Border], minutes: float) -> Found:
@@ -81,8 +90,11 @@ def _figures(people: Sequence[Sequence[Found]]) -> dict[str, Any]:
     met = [sum(len(run.delays) for run in person) / sum(run.n_changes for run in person) for person in people]
     false = [sum(run.n_false for run in person) / sum(run.minutes for run in person) for person in people]
     delays = [delay for run in runs for delay in run.delays]
+    claimed, right = (np.concatenate([getattr(run, name) for run in runs]) for name in ("claimed", "right"))
     return {**over_seeds(met), "false_a_minute": over_seeds(false), "delay_volumes": float(np.median(delays)),
             "delay_volumes_p90": float(np.quantile(delays, 0.9)), "minutes": sum(run.minutes for run in runs),
+            "posterior": {"claimed": float(claimed.mean()), "right": float(right.mean()),
+                          "ece": expected_error(claimed, right), "n": len(right)},
             "seeds": list(range(len(people))), "n": sum(run.n_changes for run in runs), "bar": "told: changes met",
             "met": None}
 
@@ -98,7 +110,8 @@ def _person(seed: int) -> dict[str, list[Found]]:
     responses = scaled_causally([*training, *free], parcels.regions, parcels.names,
                                 replace(settings.preprocessing, tr_s=tr_s))
     fit, catalogue, runs = fit_decoder(responses, music.embedding), _catalogue(music), iter(responses.test)
-    return {name: [_listen(next(runs), plan, fit, catalogue, tr_s) for plan in plans] for name in GAINS}
+    heard = [[music.clip_ids[row] for row in plan.clips] for plan in plans]
+    return {name: [_listen(next(runs), clips, fit, catalogue, EXPECTED[name]) for clips in heard] for name in GAINS}
 
 
 def _sampled(sampled: SimulatedSamples, plan: RunPlan, place: int, gain: float, seed: int) -> SampledRun:
@@ -123,14 +136,20 @@ def _catalogue(music: Music) -> Catalogue:
     return Catalogue(SPACE, [Clip(clip, Path("none.wav")) for clip in clips], rows, rows.mean(axis=0))
 
 
-def _listen(run: ResponseRun, plan: RunPlan, fit: DecoderFit, catalogue: Catalogue, tr_s: float) -> Found:
-    evidence = FreeRunEvidence(FreeRunSettings(), MapDecoder(fit.decoder), fit.reliability, catalogue)
-    borders, known = list[Border](), 0
+def _listen(run: ResponseRun, heard: Sequence[str], fit: DecoderFit, catalogue: Catalogue, response: Response) -> Found:
+    sizes = HEARD if response == "heard" else ANY_SIZE
+    evidence = FreeRunEvidence(FreeRunSettings(), MapDecoder(fit.decoder), fit.reliability, catalogue, sizes)
+    settings, per_piece = DecodingSettings("free_run", response=response), len(run.responses) // len(heard)
+    changes = [k * per_piece for k in range(1, len(heard)) if heard[k] != heard[k - 1]]
+    borders, known, beliefs = list[Border](), 0, list[Posterior]()
     for volume, (row, usable) in enumerate(zip(run.responses, run.usable, strict=True)):
         said = evidence.push(volume, row[fit.decoder.voxels] if usable else None, bool(usable))
         if said is not None and said.segment is not None and said.segment.number > known:
             borders.append(Border(said.segment.first_volume, volume))
             known = said.segment.number
-    per_piece = len(run.responses) // len(plan.clips)
-    changes = [k * per_piece for k in range(1, len(plan.clips)) if plan.clips[k] != plan.clips[k - 1]]
-    return score_borders(changes, borders, len(run.responses) * tr_s / 60)
+        if said is not None and volume + 1 in changes:
+            beliefs.append(believe(catalogue, said.embedding, fit.reliability, said.n_volumes, settings.sizes("")))
+    found = score_borders(changes, borders, len(run.responses) * ResponseSettings().session.scanner.tr_s / 60)
+    ended = [heard[change // per_piece - 1] for change in changes]
+    return replace(found, claimed=tuple(belief.confidence for belief in beliefs), right=tuple(
+        belief.top(1)[0].clip.clip_id == clip for belief, clip in zip(beliefs, ended, strict=True)))

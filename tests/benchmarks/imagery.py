@@ -41,6 +41,7 @@ from realtime.session.blinding import blinded
 from realtime.session.core import LiveCore
 from realtime.session.events import events_of
 from tests import builders
+from tests.benchmarks.imagery_posterior import promises
 
 IMAGERY_GAIN = 0.35
 GAINS = (0.1, 0.2, 0.35, 0.5, 1.0, 2.0)
@@ -280,7 +281,7 @@ def blinding(n_volumes: int) -> dict[str, Any]:
             "median_ms": {arm: round(1000 * float(np.median(delays[arm])), 3) for arm in arms}}
 
 
-PARTS = ("identification", "training", "blinding")
+PARTS = ("identification", "posterior", "training", "blinding")
 
 
 def measure(n_decoded: int, n_trained: int, n_volumes: int, only: str, say: Callable[[str], None]) -> dict[str, Any]:
@@ -292,6 +293,8 @@ def measure(n_decoded: int, n_trained: int, n_volumes: int, only: str, say: Call
             say(f"identification, person {seed + 1} of {n_decoded}")
             decoded.append(identified(seed))
         report["identification"] = identification(decoded)
+    if only in ("", "posterior"):
+        report["posterior"] = promises(n_decoded, say)
     if only in ("", "training"):
         trained = []
         for seed in range(n_trained):
