@@ -248,8 +248,8 @@ def bids(session: Annotated[Path, typer.Argument(help="Folder of a recorded sess
         with progress_bars(Console()) as progress:
             exported = export_bids(session, out, settings, progress)
     withheld = "; what could tell the arm is withheld" if exported.blinded else ""
-    Console().print(f"{out}: {exported.runs} runs; {exported.excluded} aborted attempts in sourcedata{withheld}",
-                    soft_wrap=True, highlight=False)
+    beside = f"{exported.excluded} aborted attempts and files of late volumes in sourcedata"
+    Console().print(f"{out}: {exported.runs} runs; {beside}{withheld}", soft_wrap=True, highlight=False)
     write_figures(json_file, asdict(exported))
 
 

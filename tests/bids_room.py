@@ -28,7 +28,7 @@ from tests.test_session_design import SETTINGS, a_design
 _PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 VALIDATOR = shutil.which("bids-validator-deno", path=_PLACES) or ""
 NO_VALIDATOR = "no BIDS validator (pip install 'innerear[bids]')"
-LOST, CONSTANT, NOT_NUMBERS = 17, 23, 31
+LATE, LOST, CONSTANT, NOT_NUMBERS = 12, 17, 23, 31
 TURN = 0.013
 SPEED = 2.0
 PAGE_TIMEOUT_S = 300.0  # a page is made at a low priority
@@ -53,7 +53,7 @@ def awkward_affine() -> np.ndarray:
 
 
 def awkward_run(n_volumes: int, run_id: str) -> tuple[RunHeader, list[Volume]]:
-    """Scaled differently from volume to volume; one never comes, one is constant, one is full of NaN."""
+    """Scaled differently from volume to volume; one comes last, one never, one is constant, one is full of NaN."""
     header = replace(builders.header(n_volumes, run_id), affine=awkward_affine(), dtype="<f4",
                      slice_times_s=tuple(np.round(np.linspace(0, 0.9, builders.SHAPE[2]), 3).tolist()))
     volumes = []
@@ -65,7 +65,8 @@ def awkward_run(n_volumes: int, run_id: str) -> tuple[RunHeader, list[Volume]]:
         if index == NOT_NUMBERS:
             stored[::2] = np.nan
         volumes.append(Volume(index, stored, header.affine, builders.TR_S, run_id, slope=slope, inter=0.0))
-    return header, [volume for volume in volumes if volume.index != LOST]
+    there = [volume for volume in volumes if volume.index != LOST]
+    return header, sorted(there, key=lambda volume: volume.index == LATE)
 
 
 def stream_awkward(world: World, session: Path) -> None:

@@ -23,7 +23,7 @@ from realtime.session.kept import read_parts
 from realtime.session.lock import held
 from realtime.session.record import encode_vector
 from tests import bids_room, builders
-from tests.bids_room import CONSTANT, LOST, NO_VALIDATOR, NOT_NUMBERS, VALIDATOR, steps_of, stream_awkward
+from tests.bids_room import CONSTANT, LATE, LOST, NO_VALIDATOR, NOT_NUMBERS, VALIDATOR, steps_of, stream_awkward
 from tests.processes import World, command, make_world
 
 N_VOLUMES = 40
@@ -103,22 +103,32 @@ def test_images_hold_what_was_used_and_zeros_where_nothing_came(dataset: Path) -
     np.testing.assert_array_equal(read_dataset(dataset).runs[0].affine, header.affine)
     data = np.asarray(image.dataobj)
     assert data.shape == (*builders.SHAPE, N_VOLUMES)
-    assert not data[..., LOST].any()
-    for volume in sent:
+    assert not data[..., [LATE, LOST]].any()
+    for volume in (volume for volume in sent if volume.index != LATE):
         wanted = volume.data * np.float32(volume.slope)
         np.testing.assert_array_equal(data[..., volume.index], wanted)
     sidecar = json.loads((func(dataset) / f"{STEM}_bold.json").read_text())
-    assert sidecar["LostVolumes"] == [LOST, CONSTANT, NOT_NUMBERS]
+    assert sidecar["LostVolumes"] == [LATE, LOST, CONSTANT, NOT_NUMBERS]
     assert sidecar["RepetitionTime"] == builders.TR_S
     assert sidecar["SliceTiming"] == list(header.slice_times_s or ())
 
 
 def test_an_aborted_attempt_is_no_run_and_is_kept_with_its_reason(dataset: Path, world: World) -> None:
-    [kept] = rows(dataset / "sourcedata" / "innerear" / "excluded.tsv")
+    kept, _ = rows(dataset / "sourcedata" / "innerear" / "excluded.tsv")
     assert (kept["status"], kept["reason"], kept["volumes"]) == ("aborted", "the subject moved", "9")
     assert nibabel.load(dataset / "sourcedata" / "innerear" / kept["file"]).shape[-1] == 9
     assert len(list(dataset.glob("sub-*/**/*_bold.nii.gz"))) == 1
-    assert json.loads((world.folder / "exported.json").read_text()) == {"runs": 1, "excluded": 1, "blinded": False}
+    assert json.loads((world.folder / "exported.json").read_text()) == {"runs": 1, "excluded": 2, "blinded": False}
+
+
+def test_a_volume_that_came_late_is_kept_beside_the_run_that_had_given_it_up(dataset: Path) -> None:
+    _, kept = rows(dataset / "sourcedata" / "innerear" / "excluded.tsv")
+    told = f"came when they had been given up: volumes {LATE}"
+    assert (kept["attempt"], kept["status"], kept["reason"], kept["volumes"]) == ("2", "late", told, "1")
+    image = nibabel.load(dataset / "sourcedata" / "innerear" / kept["file"])
+    _, sent = bids_room.awkward_run(N_VOLUMES, "second")
+    late = next(volume for volume in sent if volume.index == LATE)
+    np.testing.assert_array_equal(np.asarray(image.dataobj)[..., 0], late.data * np.float32(late.slope))
 
 
 def test_tables_say_what_the_record_says(dataset: Path, session: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from offline_training.bids import events
+from offline_training.bids.attempts import Attempt, attempts_of, by_attempt
 from offline_training.bids.clock import RunClock, run_clock, sample_clock, sounded_cues
 from offline_training.bids.describe import (
     DERIVATIVES,
@@ -25,27 +26,24 @@ from offline_training.bids.describe import (
     write_descriptions,
 )
 from offline_training.bids.feedback import COLUMNS, feedback_row, vector_columns, vector_row
-from offline_training.bids.images import RunImage, Storage, first_storage
-from offline_training.bids.recordings import Recording, Source, find_source
+from offline_training.bids.images import RunImage
+from offline_training.bids.late import write_late
+from offline_training.bids.recordings import Source, find_source
 from offline_training.bids.tables import Column, Table, write_table
 from offline_training.errors import DatasetError
 from offline_training.progress import Progress
 from realtime.atomic import write_json
 from realtime.errors import SessionError
-from realtime.experiment.acquisition import Acquisition
 from realtime.playback.monitor import read_ticks
 from realtime.playback.recorder import read_last, repair_wav
-from realtime.session.entries import MessageEntry, read_entry
-from realtime.session.journal import stream_journal
-from realtime.session.record import Document, DocumentLog, read_documents
+from realtime.session.record import DocumentLog
 from realtime.session.replay import RepeatedStep, repeat_session
-from scanner_bridge.errors import WireError
 from scanner_bridge.volume import RunHeader, Volume
-from scanner_bridge.wire import decode, unpack
 
 _EXCLUDED_COLUMNS = (
     Column("session", "Folder of the session."), Column("attempt", "Number of the attempt, from 1."),
-    Column("file", "Its images; n/a without any."), Column("status", "How it ended."), Column("reason", "Why."),
+    Column("file", "The images; n/a without any."), Column("status", "How the attempt ended; late: of its images."),
+    Column("reason", "Why."),
     Column("volumes", "How many there are."))
 
 
@@ -78,7 +76,7 @@ class Exported:
     Attributes
     ----------
     runs, excluded : int
-        Complete runs, and attempts that were aborted.
+        Complete runs, and rows of what belongs to none: attempts that were aborted, volumes that came late.
     blinded : bool
         Whether something was left out because it could tell the arm.
     """
@@ -88,38 +86,13 @@ class Exported:
     blinded: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Attempt:
-    """One attempt, as far as its record and timing tell without its images."""
-
-    recording: Recording
-    number: int
-    status: str
-    reason: str
-    documents: tuple[Document, ...]
-    timing: tuple[Document, ...]
-    storage: Storage | None
-
-    @property
-    def start(self) -> Document:
-        return self.documents[0]
-
-    @property
-    def steps(self) -> list[Document]:
-        return [document for document in self.documents if document["doc"] == "step"]
-
-    @property
-    def acquisition(self) -> Acquisition:
-        design = self.recording.design
-        return design.acquisition if design is not None else Acquisition(float(self.start["run"]["tr_s"]))
-
-
 @dataclass
 class _Kept:
     """What is learnt while an attempt's volumes go by."""
 
     header: RunHeader | None = None
     lost: list[int] = field(default_factory=list)
+    given_up: list[int] = field(default_factory=list)
 
 
 def export_bids(path: Path, out: Path, settings: ExportSettings, progress: Progress | None = None) -> Exported:
@@ -177,15 +150,16 @@ def _write(root: Path, source: Source, name: str, progress: Progress | None) -> 
     n_runs = 0
     (root / DERIVATIVES).mkdir(parents=True)
     for recording in source.recordings:
-        attempts = _attempts(recording)
+        attempts = attempts_of(recording)
         excluded += [_row_of(attempt, "") for attempt in attempts if not attempt.steps]
-        for number, steps in _by_attempt(repeat_session(recording.folder.path)):
+        for number, steps in by_attempt(repeat_session(recording.folder.path)):
             attempt = attempts[number - 1]
             if attempt.status == "complete":
-                _run(root, attempt, steps, progress)
+                kept = _run(root, attempt, steps, progress)
                 n_runs += 1
             else:
-                excluded.append(_excluded(root, attempt, steps))
+                excluded.append(_excluded(root, attempt, steps, kept := _Kept()))
+            excluded += _late(root, attempt, kept)
     if excluded:
         (root / EXCLUDED).mkdir(parents=True, exist_ok=True)
         write_table(root / EXCLUDED / "excluded.tsv", _EXCLUDED_COLUMNS, excluded)
@@ -193,61 +167,7 @@ def _write(root: Path, source: Source, name: str, progress: Progress | None) -> 
     return Exported(n_runs, len(excluded), any(recording.hidden for recording in source.recordings))
 
 
-def _attempts(recording: Recording) -> list[_Attempt]:
-    groups: list[list[Document]] = []
-    for document in read_documents(recording.folder.record):
-        if document["doc"] == "start":
-            groups.append([])
-        groups[-1].append(document)
-    timing, storages = list(read_documents(recording.folder.timing)), _storages(recording)
-    return [_Attempt(recording, number, str(known["status"]), str(known["reason"]), tuple(documents),
-                     tuple(entry for entry in timing if entry["attempt"] == number), storages.get(known["run_id"]))
-            for number, (documents, known) in enumerate(zip(groups, recording.attempts, strict=True), start=1)]
-
-
-def _storages(recording: Recording) -> dict[str, Storage]:
-    """How each acquisition's volumes can be stored, from a first look at all of them."""
-    headers: dict[str, RunHeader] = {}
-    storages: dict[str, Storage] = {}
-    for record in stream_journal(recording.folder.journal):
-        entry = read_entry(record)
-        if not isinstance(entry, MessageEntry):
-            continue
-        try:
-            message = decode(unpack(entry.blob))
-        except WireError:
-            continue
-        if isinstance(message, RunHeader):
-            headers.setdefault(message.run_id, message)
-        elif isinstance(message, Volume) and message.run_id in headers:
-            known = storages.get(message.run_id) or first_storage(headers[message.run_id], message)
-            storages[message.run_id] = known.with_volume(message)
-    return storages
-
-
-def _by_attempt(steps: Iterator[RepeatedStep]) -> Iterator[tuple[int, Iterator[RepeatedStep]]]:
-    """Steps grouped by attempt, as `itertools.groupby`; the last group is proven to the record's end."""
-    waiting: list[RepeatedStep] = []
-
-    def of(number: int, first: RepeatedStep) -> Iterator[RepeatedStep]:
-        yield first
-        for step in steps:
-            if step.attempt != number:
-                waiting.append(step)
-                return
-            yield step
-
-    for step in steps:
-        waiting.append(step)
-        while waiting:
-            first = waiting.pop()
-            group = of(first.attempt, first)
-            yield first.attempt, group
-            for _ in group:  # what was not looked at
-                pass
-
-
-def _run(root: Path, attempt: _Attempt, steps: Iterator[RepeatedStep], progress: Progress | None) -> None:
+def _run(root: Path, attempt: Attempt, steps: Iterator[RepeatedStep], progress: Progress | None) -> _Kept:
     """A complete run: image, sidecar, events, and its derivatives."""
     recording, documents = attempt.recording, attempt.documents
     name, hidden, acquisition = recording.name, recording.hidden, attempt.acquisition
@@ -275,6 +195,7 @@ def _run(root: Path, attempt: _Attempt, steps: Iterator[RepeatedStep], progress:
         write_table(derived / name.path("desc-played_timeline.tsv"), events.PLAYED,
                     events.played(cues, acquisition, n_volumes))
         _sound(derived, attempt, clock)
+    return kept
 
 
 def _counted(steps: Iterator[RepeatedStep], what: str, total: int, progress: Progress | None) -> Iterator[RepeatedStep]:
@@ -284,7 +205,7 @@ def _counted(steps: Iterator[RepeatedStep], what: str, total: int, progress: Pro
             progress(what, done, total)
 
 
-def _feedback(derived: Path, attempt: _Attempt, steps: Iterator[RepeatedStep]) -> Iterator[RepeatedStep]:
+def _feedback(derived: Path, attempt: Attempt, steps: Iterator[RepeatedStep]) -> Iterator[RepeatedStep]:
     """Writes the tables of feedback while the steps go by."""
     name, hidden = attempt.recording.name, attempt.recording.hidden
     timing = {entry["volume"]: entry for entry in attempt.timing if "received_s" in entry}
@@ -302,20 +223,22 @@ def _feedback(derived: Path, attempt: _Attempt, steps: Iterator[RepeatedStep]) -
             yield each
 
 
-def _image(path: Path, attempt: _Attempt, steps: Iterator[RepeatedStep], kept: _Kept) -> None:
+def _image(path: Path, attempt: Attempt, steps: Iterator[RepeatedStep], kept: _Kept) -> None:
     """The images of an attempt, in the order of their indices."""
     with contextlib.ExitStack() as stack:
         image: RunImage | None = None
         for each in steps:
             if image is None:
                 kept.header = each.header
-                storage = attempt.storage or Storage(each.header.dtype)
-                image = stack.enter_context(RunImage(path, each.header, len(attempt.steps), storage))
+                stored = attempt.stored(each.header)
+                image = stack.enter_context(RunImage(path, each.header, len(attempt.steps), stored))
             percept = each.step.percept
             volume = percept.volume if percept.volume is not None and _fits(percept.volume, each.header) else None
             image.write(volume)
             if percept.status in ("GAP", "REJECTED"):
                 kept.lost.append(percept.volume_index)
+            if percept.status == "GAP":
+                kept.given_up.append(percept.volume_index)
 
 
 def _fits(volume: Volume, header: RunHeader) -> bool:
@@ -323,20 +246,38 @@ def _fits(volume: Volume, header: RunHeader) -> bool:
     return volume.data.shape == header.shape and bool(np.allclose(volume.affine, header.affine, atol=1e-3))
 
 
-def _excluded(root: Path, attempt: _Attempt, steps: Iterator[RepeatedStep]) -> dict[str, Any]:
+def _excluded(root: Path, attempt: Attempt, steps: Iterator[RepeatedStep], kept: _Kept) -> dict[str, Any]:
     """The images of an attempt that was aborted."""
-    file = EXCLUDED / f"{attempt.recording.folder.path.resolve().name}_attempt-{attempt.number:02}_bold.nii.gz"
-    (root / EXCLUDED).mkdir(parents=True, exist_ok=True)
-    _image(root / file, attempt, steps, _Kept())
+    file = _file_of(root, attempt, "bold")
+    _image(file, attempt, steps, kept)
     return _row_of(attempt, file.name)
 
 
-def _row_of(attempt: _Attempt, file: str) -> dict[str, Any]:
+def _late(root: Path, attempt: Attempt, kept: _Kept) -> list[dict[str, Any]]:
+    """The images of an attempt that came when they had been given up."""
+    if kept.header is None or not kept.given_up:
+        return []
+    file = _file_of(root, attempt, "late")
+    indices = write_late(file, attempt.recording.folder.journal, kept.header, attempt.stored(kept.header),
+                         kept.given_up)
+    if not indices:
+        return []
+    told = f"came when they had been given up: volumes {', '.join(map(str, indices))}"
+    return [{**_row_of(attempt, file.name), "status": "late", "reason": told, "volumes": len(indices)}]
+
+
+def _file_of(root: Path, attempt: Attempt, what: str) -> Path:
+    folder = root / EXCLUDED
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{attempt.recording.folder.path.resolve().name}_attempt-{attempt.number:02}_{what}.nii.gz"
+
+
+def _row_of(attempt: Attempt, file: str) -> dict[str, Any]:
     return {"session": attempt.recording.folder.path.resolve().name, "attempt": attempt.number, "file": file,
             "status": attempt.status, "reason": attempt.reason, "volumes": len(attempt.steps)}
 
 
-def _sound(derived: Path, attempt: _Attempt, clock: RunClock) -> None:
+def _sound(derived: Path, attempt: Attempt, clock: RunClock) -> None:
     """The recording of what was played, and its clock; a player that was started again recorded into another file."""
     played = attempt.recording.folder.played
     parts = [played, *sorted(played.parent.glob(f"{played.stem}-*{played.suffix}"))]

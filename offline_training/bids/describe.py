@@ -29,7 +29,8 @@ features, bit by bit.
   their numbers.
 - events.tsv holds what happened in each run; derivatives/innerear holds what was measured, decoded and fed back for
   every volume, the sound that was played with its clock, faults and commands.
-- Attempts that were aborted are no runs: their images lie in sourcedata/innerear, and excluded.tsv there says why.
+- Attempts that were aborted are no runs: their images lie in sourcedata/innerear, and so do images of any attempt that
+  came when they had been given up; excluded.tsv there says which, and why.
 {blinded}
 Faces are not removed: functional images of a head can show one. Who may share them is for the study's consent to say.
 """
