@@ -201,7 +201,7 @@ def test_both_checklists_are_filled_as_far_as_the_record_goes(session: Path, tmp
     assert counted["cred_nf"].get("withheld", 0) == 0
     assert counted["cred_nf"]["filled"] + counted["cred_nf"]["partly"] >= 10
     assert read_bundle(session / "bundle").sha256[:16] in items["4a"]["answer"]
-    assert "3 lost" in items["3e"]["answer"]
+    assert "4 lost" in items["3e"]["answer"]
     for item in (*items.values(), *document["cobidas"]["items"]):
         assert bool(item["answer"]) == bool(item["stands_in"]) == (item["state"] != "asked")
         assert item["question"] or item["state"] == "filled"
