@@ -135,7 +135,8 @@ def test_a_header_says_what_it_was_made_of() -> None:
     assert (header.kit, header.swing) == ("machine", 0.0)
     said = {VOCABULARY.kind(token): VOCABULARY.index(token) for token in tokens}
     assert (said["degree"], said["following"], said["phrase"]) == (theme.progression[2], theme.progression[3], 2)
-    assert said["lead notes"] == len(theme.motif) - 1
+    assert said["key"] == theme.key
+    assert [step for step in range(16) if said[f"lead beat {1 + step // 4}"] >> step % 4 & 1] == sorted(theme.motif)
 
 
 def test_every_key_is_within_half_an_octave_of_c() -> None:

@@ -23,7 +23,7 @@ from realtime.generators.tokens import VOCABULARY
 from realtime.messages import EmbeddingSpace
 from realtime.onnx_graph import OnnxGraph
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _NEVER = np.float32(1e6)  # the age of what is not there: no attention reaches so far
 _REMEDY = "train it again with: innerear generator train"
 

@@ -1,10 +1,11 @@
 """The language of the token model: a bar as a header and what begins at each of its sixteenths.
 
-A bar is ``BAR``, one token for each of HEADER (tempo, kit, the voices, the patterns, this bar's chord and the next,
-…), and for every step at which something begins ``STEP k``, its drums, and its notes part by part: bass, chords,
-lead, pad.
-A part's ``LENGTH`` is said where it changes, and holds until the bar's end. Pitches are written as
-if the key were C; velocities are not written, the player draws them.
+A bar is ``BAR``, one token for each of HEADER (tempo, kit, the voices, the patterns, the key, the lead's rhythm, this
+bar's chord and the next, …), and for every step at which something begins ``STEP k``, its drums, and its notes part by
+part: bass, chords, lead, pad.
+A part's ``LENGTH`` is said where it changes, and holds until the bar's end. Pitches are written as if the key were C;
+the key says in which register, for a part keeps its place whatever the key. Velocities are not written, the player
+draws them.
 
 A header may come before any step: that is how the music changes in the middle of a bar.
 """
@@ -40,15 +41,16 @@ _CHORD_PATTERNS = tuple(sorted({pattern for style in STYLES.values() for pattern
 _DRUM_PATTERNS = tuple((genre, number) for genre in GENRES for number in range(
     max(1, len(STYLES[genre].drums.patterns))))
 
-HEADER = ("tempo", "swing", "reverb", "level", "kit", "touch", "bass", "chords", "lead", "pad", "scale", "melody",
-          "degree", "following", "phrase", "bass line", "chord line", "chord style", "drum line", "lead style",
-          "lead notes")
+_BEATS = tuple(f"lead beat {number}" for number in range(1, 5))  # the motif's rhythm, a bit for each sixteenth
+HEADER = ("tempo", "swing", "reverb", "level", "kit", "touch", "bass", "chords", "lead", "pad", "key", "scale",
+          "melody", "degree", "following", "phrase", "bass line", "chord line", "chord style", "drum line",
+          "lead style", *_BEATS)
 _CHOICES: dict[str, tuple[object, ...]] = {
     "tempo": _TEMPOS, "swing": _SWINGS, "reverb": _REVERBS, "level": _LEVELS, "kit": KITS, "touch": _TOUCHES,
-    **{part: _VOICES for part in PARTS}, "scale": tuple(SCALES), "melody": tuple(MELODY_SCALES),
-    "degree": tuple(range(7)), "following": tuple(range(7)), "phrase": (0, 1, 2, 3), "bass line": _BASS_PATTERNS,
-    "chord line": _CHORD_PATTERNS, "chord style": GENRES, "drum line": _DRUM_PATTERNS, "lead style": GENRES,
-    "lead notes": tuple(range(1, STEPS_PER_BAR + 1))}
+    **{part: _VOICES for part in PARTS}, "key": tuple(range(12)), "scale": tuple(SCALES),
+    "melody": tuple(MELODY_SCALES), "degree": tuple(range(7)), "following": tuple(range(7)), "phrase": (0, 1, 2, 3),
+    "bass line": _BASS_PATTERNS, "chord line": _CHORD_PATTERNS, "chord style": GENRES, "drum line": _DRUM_PATTERNS,
+    "lead style": GENRES, **{beat: tuple(range(16)) for beat in _BEATS}}
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,12 @@ def header_tokens(theme: Theme, bar: int) -> list[int]:
     values: dict[str, object] = {
         "swing": style["tempo"].swing, "reverb": style["chords"].reverb, "level": drums.level,
         "kit": drums.kit if drums.patterns else "", "touch": max(_TOUCHES) if 4 in SCALES[theme.scale] else
-        min(_TOUCHES), **theme.voices, "pad": theme.pad, "scale": theme.scale, "melody": theme.melody,
+        min(_TOUCHES), **theme.voices, "pad": theme.pad, "key": theme.key, "scale": theme.scale, "melody": theme.melody,
         "degree": chords[bar % len(chords)], "following": chords[(bar + 1) % len(chords)], "phrase": bar % 4,
         "bass line": theme.bass_pattern, "chord line": theme.chord_pattern, "chord style": theme.styles["chords"],
         "drum line": (theme.styles["drums"], theme.drum_pattern), "lead style": theme.styles["lead"],
-        "lead notes": len(theme.motif)}
+        **{beat: sum(1 << step % 4 for step in theme.motif if step // 4 == number)
+           for number, beat in enumerate(_BEATS)}}
     tempo = int(np.abs(np.log(np.array(_TEMPOS) / theme.bpm)).argmin())
     rest = [VOCABULARY.token(name, _CHOICES[name].index(values[name])) for name in HEADER[1:]]
     return [VOCABULARY.token("bar"), VOCABULARY.token("tempo", tempo), *rest]
