@@ -17,7 +17,7 @@ from realtime.config import LiveSettings, load_settings, make_settings
 from realtime.console.panels import evidence as evidence_panel
 from realtime.console.story import Story, hear
 from realtime.console.table import plain_row
-from realtime.console.view import look
+from realtime.console.view import ChanceBand, look
 from realtime.decoding.change import APART, NOISE_MEMORY, NoiseLevel, log_odds_of_new, mean_variance
 from realtime.decoding.evidence import EvidenceSource, Schedule, TrialEvidence
 from realtime.decoding.free_run import FreeRunEvidence
@@ -295,7 +295,13 @@ def test_table_and_console_name_the_segment(steps: list[dict[str, Any]]) -> None
     told = {**step, "n_volumes": 230, "tr_s": 1.0, "attempt": 1, "gaps": 1, "rejected": 0, "censored": 0}
     story = hear(Story(), "step", told, 5.0)
     assert (story.trial.kind, story.trial.number, story.trial.n) == ("segment", 2, 9)
-    assert "Evidence: segment 3" in evidence_panel(look(story, 6.0), None)
+    band = ChanceBand((0.31,) * 4, (0.13,) * 4)
+    panel = evidence_panel(look(story, 6.0), band)
+    assert "Evidence: segment 3<" in panel
+    assert panel == evidence_panel(look(story, 6.0), replace(band, heard=(0.9,)))
+    assert panel != evidence_panel(look(story, 6.0), replace(band, any_size=(0.9,)))
+    imagined = hear(Story(), "step", {**told, "response": "imagined"}, 5.0)
+    assert "Evidence: segment 3, imagined<" in evidence_panel(look(imagined, 6.0), band)
 
 
 @pytest.fixture(scope="module")
