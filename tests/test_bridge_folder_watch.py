@@ -162,6 +162,18 @@ def test_a_file_that_cannot_be_read_yet_is_tried_again(
     assert sum("2.dcm cannot be read" in text for text in caplog.messages) == 1
 
 
+def test_what_came_while_the_program_was_held_up_is_no_silence(tmp_path: Path) -> None:
+    """A disk that hangs under the spool may hold us up for longer than a run may be silent."""
+    room = Room(tmp_path, [(0.5 + 0.8 * v, writes(tmp_path / f"{v}.dcm", one)) for v, one in enumerate(_STACKS)])
+    asked = SourceSettings(path=tmp_path, follow_s=3.0, wait_s=8.0, poll_s=POLL_S, watching="poll")
+    heard = []
+    for volume in DicomFolderSource(tmp_path, asked, sleep=room.sleep, clock=room.clock):
+        heard.append(volume.index)
+        if volume.index == 1:
+            room.sleep(60.0)
+    assert heard == list(range(build.N_VOLUMES))
+
+
 def test_old_files_are_passed_over_and_new_ones_are_not(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"old-{number}.dcm").write_bytes(build.plain_slice(0, 0))

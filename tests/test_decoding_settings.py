@@ -82,6 +82,16 @@ def test_a_trials_type_says_whether_it_was_imagined_else_the_settings_do() -> No
     assert any(step["confidence"] != other["confidence"] for step, other in zip(steps, same, strict=True))
 
 
+def test_the_head_of_a_session_that_was_heard_is_as_before_there_was_a_choice() -> None:
+    """Another key there, and no session recorded earlier would replay or be exported."""
+    def head(settings: DecodingSettings) -> set[str]:
+        return set(about_session(replace(builders.parts(), decoding=settings))["decoding"])
+
+    before = {"mode", "least_confidence", "sure_of", "motion_limit_mm", "free_run"}
+    assert head(DecodingSettings()) == before
+    assert head(DecodingSettings(response="imagined")) == {*before, "response"}
+
+
 def test_who_abstains_decides_nothing_and_goes_on_decoding() -> None:
     free, never = documents(DecodingSettings()), documents(DecodingSettings(least_confidence=0.999999))
     assert any(step["playing"] for step in free)

@@ -121,6 +121,14 @@ def read_parts(folder: SessionFolder, catalogue: Catalogue | None = None) -> Par
                  design, TypeAdapter(DecodingSettings).validate_python(kept["decoding"]))
 
 
+def _decoding(parts: Parts) -> Document:
+    """The settings; that trials were heard is not said: sessions from before that was a choice repeat to the byte."""
+    told = {**asdict(parts.decoding), "motion_limit_mm": parts.motion_limit_mm}
+    if parts.decoding.response == "heard":
+        del told["response"]
+    return told
+
+
 def about_session(parts: Parts) -> Document:
     """What the record's first document says besides the run."""
     manifest = parts.bundle.manifest
@@ -131,6 +139,6 @@ def about_session(parts: Parts) -> Document:
                        "n_voxels": len(parts.bundle.voxels)},
             "space": asdict(manifest.space), "n_clips": len(parts.index.clips),
             "lag_volumes": manifest.lag_volumes, "window_volumes": parts.window_volumes, "trials": trials,
-            "decoding": {**asdict(parts.decoding), "motion_limit_mm": parts.motion_limit_mm},
+            "decoding": _decoding(parts),
             "selection": asdict(parts.selection), "wait_for_start": parts.wait_for_start,
             "software": f"innerear {version('innerear')}"}
