@@ -125,9 +125,9 @@ def test_a_chunk_that_says_nonsense_of_itself_is_a_problem(header: ChunkHeader) 
 class Producer:
     """Feeds a counted sound, each chunk under the newest condition, from a thread; stalls on request."""
 
-    def __init__(self, door: Path, chunk_frames: int = 6000) -> None:
+    def __init__(self, door: Path, condition: int = 0, chunk_frames: int = 6000) -> None:
         self.feed = StreamFeed(door, "made", HZ)
-        self.condition = 0
+        self.condition = condition
         self.sent = 0
         self.starts = 0
         self.stalled = threading.Event()
@@ -162,8 +162,8 @@ class Producer:
 
 
 @contextmanager
-def producing(player: PlayerClient) -> Iterator[Producer]:
-    producer = Producer(Path(player.started.door))
+def producing(player: PlayerClient, condition: int = 0) -> Iterator[Producer]:
+    producer = Producer(Path(player.started.door), condition)
     try:
         yield producer
     finally:
@@ -276,8 +276,7 @@ def test_without_a_fallback_a_stall_is_silence_until_the_stream_comes_back(clip:
                 producer.stalled.set()
                 assert (await until(events, protocol.Stalled)).fallback_clip_id == ""
                 silent = await until(events, protocol.Status, lambda status: status.peak_dbfs == -200.0)
-            with producing(player) as producer:  # another producer of the same stream
-                producer.condition = 7
+            with producing(player, condition=7):  # another producer of the same stream
                 back = await until(events, protocol.Conditioned, lambda heard: heard.condition == 7)
                 assert back.position > silent.frames_played
                 await until(events, protocol.Status, lambda status: status.frames_played > back.position + 12_000)
