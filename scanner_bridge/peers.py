@@ -71,6 +71,11 @@ class Peers:
         if len(self._peers) > MAX_PEERS:
             del self._peers[min(self._peers, key=lambda other: self._peers[other].heard_s)]
 
+    def unheard(self, for_s: float, now_s: float) -> None:
+        """Nobody here listened for so long, until now: what they said then waits, and is no silence."""
+        for peer in self._peers.values():
+            peer.heard_s = min(now_s, peer.heard_s + for_s)
+
     def tried(self) -> None:
         """Somebody connected to the port."""
         self._tried += 1

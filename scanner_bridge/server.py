@@ -96,6 +96,7 @@ class VolumeServer:
         self._route: dict[bytes, bytes] = {}
         self._open = contextlib.AsyncExitStack()
         self._router: zmq.asyncio.Socket | None = None
+        self._away_s: float | None = None  # since when nobody stands at the socket
 
     async def __aenter__(self) -> "VolumeServer":
         """Listen; `endpoint` then names the real port. TransportError when it cannot be had."""
@@ -134,8 +135,11 @@ class VolumeServer:
         not returned was not acknowledged and comes again.
         """
         while True:
-            route, *frames = await self._listening().recv_multipart()
-            received_s = self._now_s()
+            self._away_s = None
+            try:
+                route, *frames = await self._listening().recv_multipart()
+            finally:
+                received_s = self._away_s = self._now_s()
             received = await self._judge(route, frames, received_s)
             if received is not None:
                 return received
@@ -156,8 +160,12 @@ class VolumeServer:
     async def link_changes(self) -> AsyncIterator[LinkStatus]:
         """The line as it is, and again whenever it has changed, at most twice a second."""
         told = None
+        looked_s = self._now_s()
         while True:
-            status = self._peers.status(self._now_s())
+            now_s = self._now_s()
+            self._peers.unheard(self._deaf_s(looked_s, now_s), now_s)
+            looked_s = now_s
+            status = self._peers.status(now_s)
             if status != told:
                 told = status
                 yield status
@@ -195,6 +203,12 @@ class VolumeServer:
             received_s=received_s,
             clock=self._peers.clock(route, received_s),
         )
+
+    def _deaf_s(self, looked_s: float, now_s: float) -> float:
+        """How long since the last look we could not hear: the loop stood still (slow disk, suspended), or was busy."""
+        late_s = now_s - looked_s - _LOOK_S
+        away_s = 0.0 if self._away_s is None else now_s - max(looked_s, self._away_s)
+        return max(0.0, late_s, away_s)
 
     def _ignore(self, reason: str, what: str) -> None:
         self._peers.refused(reason)

@@ -53,7 +53,7 @@ def test_an_evening_at_the_console(room: Room, station: Station) -> None:
         until(lambda: "12/25" in tab.text(".head"), "the page counts volumes")
         assert "clip" in tab.text(".evidence")
         assert tab.run("document.querySelectorAll('.slices image').length") == 3
-        assert "Nothing to act on" in tab.text(".alarms") or "late" in tab.text(".alarms")
+        until(lambda: "Nothing to act on" in tab.text(".alarms") or "late" in tab.text(".alarms"), "nothing is wrong")
         tab.key("n")
         tab.send("Input.insertText", text="she is tired; p stop e")  # letters in a note are no commands
         tab.key("Enter")
