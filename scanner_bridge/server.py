@@ -115,6 +115,7 @@ class VolumeServer:
                 f"cannot listen on {self.endpoint!r}: {error}; stop the program that holds it "
                 "(`ss -ltnp` names it) or choose another port"
             ) from error
+        self._open.callback(router.close, linger=0)
         self._open.callback(router.disable_monitor)
         watching = asyncio.create_task(self._watch(monitor), name="volumes.watch")
         self._open.push_async_callback(_cancelled, watching)
