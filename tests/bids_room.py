@@ -29,6 +29,7 @@ _PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PAT
 VALIDATOR = shutil.which("bids-validator-deno", path=_PLACES) or ""
 NO_VALIDATOR = "no BIDS validator (pip install 'innerear[bids]')"
 LATE, LOST, CONSTANT, NOT_NUMBERS = 12, 17, 23, 31
+A_LIMIT_MM = 0.7  # another than the bundle has
 TURN = 0.013
 SPEED = 2.0
 PAGE_TIMEOUT_S = 300.0  # a page is made at a low priority
@@ -71,8 +72,9 @@ def awkward_run(n_volumes: int, run_id: str) -> tuple[RunHeader, list[Volume]]:
 
 def stream_awkward(world: World, session: Path) -> None:
     """A live session by its real program: an attempt that is aborted, then one that comes to its end."""
-    endpoint = free_endpoint()
-    with running(live_command(world, session, endpoint, "--retry-wait", 60)) as live:
+    endpoint, config = free_endpoint(), session.with_name(f"{session.name}.toml")
+    config.write_text(f"[decoding]\nmotion_limit_mm = {A_LIMIT_MM}\n")
+    with running(live_command(world, session, endpoint, "--retry-wait", 60, "--config", config)) as live:
         with BridgeClient(endpoint, spool=session.with_name(f"{session.name}-spool")) as client:
             for run_id, n_sent, end in (("first", 9, "aborted"), ("second", world.n_volumes, "complete")):
                 header, volumes = awkward_run(world.n_volumes, run_id)

@@ -207,4 +207,7 @@ def test_both_checklists_are_filled_as_far_as_the_record_goes(session: Path, tmp
         assert item["question"] or item["state"] == "filled"
     left_out = next(item for item in document["cobidas"]["items"] if item["what"] == "Attempts that were left out")
     assert left_out["answer"] == "1 aborted"
+    scrubbing = next(item for item in document["cobidas"]["items"] if item["what"] == "Scrubbing")
+    assert scrubbing["answer"].startswith(f"volumes beyond {bids_room.A_LIMIT_MM} mm")  # the session's own
+    assert f"moved more than {bids_room.A_LIMIT_MM} mm" in items["3d"]["answer"]
     assert items["1a"]["question"] in (tmp_path / "checklists.html").read_text(encoding="utf-8")

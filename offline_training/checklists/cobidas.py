@@ -185,7 +185,7 @@ def _preprocessing(known: Facts) -> Iterator[Answer]:
     yield Answer(
         "Scrubbing",
         f"volumes beyond {settings.censor_fd_mm:g} mm are no evidence and move no statistics",
-        "bundle/manifest.json (censor_fd_mm)",
+        "record.jsonl (decoding.motion_limit_mm)",
         "",
     )
 

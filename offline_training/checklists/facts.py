@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,11 @@ class Facts:
 
     @property
     def settings(self) -> PreprocessorSettings | None:
-        """Of the preprocessing; None without a bundle."""
-        return self.first.bundle.manifest.preprocessing if self.first.bundle is not None else None
+        """Of the preprocessing: the bundle's, with the limit of motion that the runs went by; None without a bundle."""
+        if self.first.bundle is None:
+            return None
+        own = self.first.bundle.manifest.preprocessing
+        return replace(own, censor_fd_mm=self.first.start.get("decoding", {}).get("motion_limit_mm", own.censor_fd_mm))
 
     def per_run(self, words: Callable[[RunFacts], str]) -> str:
         """A phrase for each run that has one."""
