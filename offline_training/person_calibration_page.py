@@ -46,6 +46,7 @@ def write_calibration_page(report: dict[str, Any], path: Path) -> None:
 
 def _picture(rows: list[dict[str, Any]]) -> str:
     figure = blank_figure(6.4)
+    figure.set_layout_engine("constrained", h_pad=0.14)  # else a title sits on the axis above it
     panels = figure.subplots(2, 2).ravel()
     _curve(panels[0], rows, "id4_lag_", "lag in volumes", "4 repeats averaged")
     _curve(panels[1], rows, "id1_volume_", "volume after onset, alone", "single trial")
