@@ -2,99 +2,64 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from scanner_bridge import server as server_module
-from scanner_bridge.client import BridgeClient
+from scanner_bridge.envelope import Envelope, Kind
 from scanner_bridge.peers import SILENCE_S
 from scanner_bridge.server import VolumeServer
-from tests.live_end import ANY_PORT, a_header
+from scanner_bridge.wire import encode
+from tests.live_end import ANY_PORT, a_header, raw_dealer
 
 A_WHILE_S = 5 * SILENCE_S
 
 
-@dataclass
-class Watched:
-    """A live program that has heard a bridge once, on a clock that only runs while it sleeps."""
+async def bridges_seen(monkeypatch: pytest.MonkeyPatch, *, listens: bool, stands_still_s: float = 0.0) -> list[int]:
+    """How many bridges there are, and again after each change, for a while after one spoke once.
 
-    server: VolumeServer
-    client: BridgeClient
-    now_s: float = 0.0
-    stands_still_s: float = 0.0
-    a_while_over: asyncio.Event = field(default_factory=asyncio.Event)
+    The clock only runs while the line is not looked at, and `stands_still_s` too long each time.
+    """
+    now_s, over, real_sleep = 0.0, asyncio.Event(), asyncio.sleep
+    seen: list[int] = []
 
-    async def watch(self) -> list[int]:
-        """Look at the line for a while: the number of bridges, and again after each change."""
-        seen: list[int] = []
+    async def sleep(duration_s: float) -> None:
+        nonlocal now_s
+        await real_sleep(0)
+        if duration_s > 0:
+            now_s += duration_s + stands_still_s
+        if now_s >= A_WHILE_S:
+            over.set()
 
-        async def keep() -> None:
-            async for status in self.server.link_changes():
-                seen.append(status.n_bridges)  # noqa: PERF401 - what was seen before the end counts
+    async def look(server: VolumeServer) -> None:
+        async for status in server.link_changes():
+            if seen[-1:] != [status.n_bridges]:  # that the monitor has counted the connection is another change
+                seen.append(status.n_bridges)
 
-        keeping = asyncio.create_task(keep())
-        await asyncio.wait_for(self.a_while_over.wait(), 60)
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        return seen
-
-
-@contextlib.asynccontextmanager
-async def a_bridge_heard_once(spool: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
-    real_sleep = asyncio.sleep
+    monkeypatch.setattr(server_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(VolumeServer, "_now_s", staticmethod(lambda: now_s))
     async with VolumeServer(ANY_PORT) as server:
-        with BridgeClient(server.endpoint, spool=spool) as client:
-            watched = Watched(server, client)
-
-            async def sleep(duration_s: float) -> None:
-                await real_sleep(0)
-                if duration_s > 0:
-                    watched.now_s += duration_s + watched.stands_still_s
-                if watched.now_s >= A_WHILE_S:
-                    watched.a_while_over.set()
-
-            monkeypatch.setattr(server, "_now_s", lambda: watched.now_s)
-            monkeypatch.setattr(server_module.asyncio, "sleep", sleep)
-            client.send(a_header())
+        with raw_dealer(server.endpoint) as bridge:
+            bridge.send_multipart([Envelope(Kind.DATA, bytes(16)).to_bytes(), *encode(a_header())])
             await server.acknowledge(await server.receive())
-            yield watched
+            tasks = [asyncio.create_task(server.receive())] if listens else []
+            tasks.append(asyncio.create_task(look(server)))
+            await asyncio.wait_for(over.wait(), 60)
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
+    return seen
 
 
-def test_a_bridge_that_nobody_listened_to_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def busy() -> list[int]:
-        async with a_bridge_heard_once(tmp_path, monkeypatch) as watched:
-            return await watched.watch()  # it stores what it has and does not come to the socket
-
-    assert asyncio.run(busy()) == [1]
+def test_a_bridge_that_nobody_listened_to_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live program stores what it has, and does not come to the socket."""
+    assert asyncio.run(bridges_seen(monkeypatch, listens=False)) == [1]
 
 
-def test_a_program_that_stood_still_does_not_blame_the_bridge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def suspended() -> list[int]:
-        async with a_bridge_heard_once(tmp_path, monkeypatch) as watched:
-            watched.client.close()
-            receiving = asyncio.create_task(watched.server.receive())
-            watched.stands_still_s = A_WHILE_S
-            seen = await watched.watch()
-            receiving.cancel()
-            return seen
-
-    assert asyncio.run(suspended()) == [1]
+def test_a_program_that_stood_still_does_not_blame_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(bridges_seen(monkeypatch, listens=True, stands_still_s=A_WHILE_S / 2)) == [1]
 
 
-def test_a_bridge_that_says_nothing_to_one_who_listens_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def listening() -> list[int]:
-        async with a_bridge_heard_once(tmp_path, monkeypatch) as watched:
-            watched.client.close()
-            receiving = asyncio.create_task(watched.server.receive())
-            seen = await watched.watch()
-            receiving.cancel()
-            return seen
-
-    assert asyncio.run(listening()) == [1, 0]
+def test_a_bridge_that_says_nothing_to_one_who_listens_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(bridges_seen(monkeypatch, listens=True)) == [1, 0]
