@@ -183,11 +183,11 @@ def _parts(view: SessionView, colours: dict[str, str]) -> list[Part]:
 
 
 def _head_motion(view: SessionView) -> Part:
-    limit_mm = view.start.get("decoding", {}).get("motion_limit_mm")
     text = "Every volume was aligned to the training reference before its voxels were read."
     if not view.hidden:
         text += " DVARS is how much the decoder's voxels changed since the volume before, relative to their mean."
-    return Part("Head motion", text, motion(view, limit_mm), "Shift, turn and framewise displacement over time")
+    return Part("Head motion", text, motion(view, view.motion_limit_mm),
+                "Shift, turn and framewise displacement over time")
 
 
 def _scored(view: SessionView) -> list[HeardTrial]:

@@ -167,6 +167,12 @@ class SessionView:
         """Whether the run had segments in place of trials."""
         return str(self.start.get("decoding", {}).get("mode")) == "free_run"
 
+    @property
+    def motion_limit_mm(self) -> float | None:
+        """Framewise displacement above which a volume was no evidence: the session's, or else its bundle's."""
+        limit_mm: float | None = self.start.get("decoding", {}).get("motion_limit_mm")
+        return limit_mm
+
 
 _KNOWN = ("volumes_sent", "volumes_journaled", "gaps", "rejected", "censored", "duplicates", "late", "status", "reason",
           "trigger", "attempts", "clock", "underruns", "sink", "player")

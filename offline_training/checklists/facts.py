@@ -67,11 +67,11 @@ class Facts:
 
     @property
     def settings(self) -> PreprocessorSettings | None:
-        """Of the preprocessing: the bundle's, with the limit of motion that the runs went by; None without a bundle."""
+        """Of the preprocessing: the bundle's, with the first run's limit of motion; None without a bundle."""
         if self.first.bundle is None:
             return None
-        own = self.first.bundle.manifest.preprocessing
-        return replace(own, censor_fd_mm=self.first.start.get("decoding", {}).get("motion_limit_mm", own.censor_fd_mm))
+        own, limit_mm = self.first.bundle.manifest.preprocessing, self.first.motion_limit_mm
+        return own if limit_mm is None else replace(own, censor_fd_mm=limit_mm)
 
     def per_run(self, words: Callable[[RunFacts], str]) -> str:
         """A phrase for each run that has one."""
